@@ -1,0 +1,232 @@
+"""The `.lookalike` file: one safetensors file, versioned, bounded, written atomically.
+
+Tensors: ``rig/<field>``, ``lod0/<field>`` ... ``lod2/<field>``, ``shoulders/<field>``,
+``driver<i>/pose|world_to_camera|intrinsics``. The metadata key ``lookalike`` holds one JSON object
+with the format version, names, drivers' expressions and sizes, and the provenance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from .avatar import Avatar, Driver, RigArrays, SplatArrays
+from .errors import AvatarFileError
+
+FORMAT_VERSION = 1
+SUFFIX = ".lookalike"
+MAX_BYTES = 2 << 30
+MAX_HEADER_BYTES = 1 << 20
+MAX_VERTICES = 1 << 20
+MAX_SPLATS = 1 << 22
+MAX_LODS = 3
+
+_RIG_FIELDS = ("vertices", "faces", "joints", "parents", "weights", "expressions")
+_SPLAT_FIELDS = tuple(SplatArrays.__dataclass_fields__)
+_INTEGER_FIELDS = {"faces", "parents", "face"}
+
+
+def write_avatar(path: str | os.PathLike[str], avatar: Avatar) -> None:
+    """Write atomically: a temporary file beside the target, flushed to disk, then renamed over it.
+
+    Raises:
+        AvatarFileError: the folder cannot be written.
+    """
+    write_atomically(Path(path), encode_avatar(avatar))
+
+
+def read_avatar(path: str | os.PathLike[str]) -> Avatar:
+    """Read and check a file; nothing is allocated before its sizes are known to be sane.
+
+    Raises:
+        AvatarFileError: missing, truncated, corrupt, of another version, or inconsistent.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise AvatarFileError(f"{path.name}: {size >> 20} MiB is more than an avatar file may have ({MAX_BYTES >> 20} MiB)")
+        data = path.read_bytes()
+    except OSError as error:
+        raise AvatarFileError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
+    return decode_avatar(data, path.name)
+
+
+def encode_avatar(avatar: Avatar) -> bytes:
+    """The file's bytes; also the payload of the wire's `result`."""
+    tensors = {f"rig/{f}": getattr(avatar.rig, f) for f in _RIG_FIELDS}
+    for name, splats in [*((f"lod{i}", s) for i, s in enumerate(avatar.lods)), ("shoulders", avatar.shoulders)]:
+        tensors.update(splat_tensors(name, splats))
+    for i, driver in enumerate(avatar.drivers):
+        tensors[f"driver{i}/pose"] = driver.pose
+        tensors[f"driver{i}/world_to_camera"] = driver.world_to_camera
+        tensors[f"driver{i}/intrinsics"] = driver.intrinsics
+    header = {
+        "format": FORMAT_VERSION,
+        "rig_id": avatar.rig.rig_id,
+        "joint_names": avatar.rig.joint_names,
+        "expression_names": avatar.rig.expression_names,
+        "lods": len(avatar.lods),
+        "drivers": [{"expression": d.expression, "size": d.size} for d in avatar.drivers],
+        "provenance": avatar.provenance,
+    }
+    arrays = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
+    return save(arrays, metadata={"lookalike": json.dumps(header, allow_nan=False)})
+
+
+def decode_avatar(data: bytes, name: str = "avatar") -> Avatar:
+    """Inverse of `encode_avatar`; `name` appears in errors."""
+    header = read_header(data, name)
+    try:
+        tensors = load(data)
+    except Exception as error:  # safetensors raises its own family; all mean one thing to the user
+        raise AvatarFileError(f"{name}: the tensors are corrupt ({error})") from error
+    try:
+        rig = RigArrays(
+            *(_take(tensors, f"rig/{f}", f) for f in _RIG_FIELDS),
+            joint_names=_names(header["joint_names"]),
+            expression_names=_names(header["expression_names"]),
+            rig_id=str(header["rig_id"]),
+        )
+        count = int(header["lods"])
+        if not 1 <= count <= MAX_LODS:
+            raise ValueError(f"{count} levels of detail")
+        lods = tuple(splats_from_tensors(f"lod{i}", tensors) for i in range(count))
+        shoulders = splats_from_tensors("shoulders", tensors)
+        drivers = tuple(
+            Driver(
+                expression={str(k): float(v) for k, v in d["expression"].items()},
+                pose=_take(tensors, f"driver{i}/pose", "pose"),
+                world_to_camera=_take(tensors, f"driver{i}/world_to_camera", ""),
+                intrinsics=_take(tensors, f"driver{i}/intrinsics", ""),
+                size=(int(d["size"][0]), int(d["size"][1])),
+            )
+            for i, d in enumerate(header["drivers"])
+        )
+        provenance = dict(header["provenance"])
+        check_rig(rig)
+        for splats in (*lods, shoulders):
+            check_splats(splats, len(rig.faces))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise AvatarFileError(f"{name}: not a valid avatar ({error})") from error
+    return Avatar(rig, lods, shoulders, drivers, provenance)
+
+
+def read_header(data: bytes, name: str = "avatar") -> dict:
+    """The JSON metadata, after checking the frame of the file; no tensor is touched.
+
+    Raises:
+        AvatarFileError: not a safetensors file, or not one of ours, or of a newer version.
+    """
+    if len(data) < 8:
+        raise AvatarFileError(f"{name}: too short to be an avatar file ({len(data)} bytes)")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(MAX_HEADER_BYTES, len(data) - 8):
+        raise AvatarFileError(f"{name}: not an avatar file, or truncated")
+    try:
+        table = json.loads(data[8 : 8 + length])
+        header = json.loads(table["__metadata__"]["lookalike"])
+        version = int(header["format"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise AvatarFileError(f"{name}: not an avatar file") from error
+    if version != FORMAT_VERSION:
+        raise AvatarFileError(f"{name}: format version {version}, this software reads {FORMAT_VERSION}", "update Lookalike")
+    return header
+
+
+def splat_tensors(prefix: str, splats: SplatArrays) -> dict[str, np.ndarray]:
+    """Name the arrays of one set as in the file and on the wire."""
+    return {f"{prefix}/{f}": getattr(splats, f) for f in _SPLAT_FIELDS}
+
+
+def splats_from_tensors(prefix: str, tensors: dict[str, np.ndarray]) -> SplatArrays:
+    """Inverse of `splat_tensors`. Raises KeyError or ValueError on missing or wrongly typed arrays."""
+    return SplatArrays(*(_take(tensors, f"{prefix}/{f}", f) for f in _SPLAT_FIELDS))
+
+
+def check_rig(rig: RigArrays) -> None:
+    """Shapes and index ranges agree. Raises ValueError naming the first array that does not."""
+    v, j, e = len(rig.vertices), len(rig.joints), len(rig.expressions)
+    _expect("rig/vertices", rig.vertices, (v, 3))
+    _expect("rig/faces", rig.faces, (len(rig.faces), 3))
+    _expect("rig/joints", rig.joints, (j, 3))
+    _expect("rig/parents", rig.parents, (j,))
+    _expect("rig/weights", rig.weights, (v, j))
+    _expect("rig/expressions", rig.expressions, (e, v, 3))
+    if not 3 <= v <= MAX_VERTICES or not len(rig.faces) or not 1 <= j <= 256:
+        raise ValueError("rig of an impossible size")
+    if len(rig.joint_names) != j or len(rig.expression_names) != e:
+        raise ValueError("rig names do not match its arrays")
+    if len(set(rig.expression_names)) != e or len(set(rig.joint_names)) != j:
+        raise ValueError("rig names are not unique")
+    _in_range("rig/faces", rig.faces, v)
+    if rig.parents[0] != -1 or any(not 0 <= p < i for i, p in enumerate(rig.parents) if i):
+        raise ValueError("rig/parents are not in order")
+
+
+def check_splats(splats: SplatArrays, face_count: int) -> None:
+    """Shapes, ranges and index bounds of one set. Raises ValueError naming the array."""
+    n = len(splats.position)
+    if n > MAX_SPLATS:
+        raise ValueError(f"{n} splats")
+    degrees = {1, 4, 9, 16}
+    for field, shape in {"position": (n, 3), "rotation": (n, 4), "scale": (n, 3), "opacity": (n,), "face": (n,), "barycentric": (n, 3)}.items():
+        _expect(field, getattr(splats, field), shape)
+    if splats.sh.ndim != 3 or splats.sh.shape[0] != n or splats.sh.shape[1] not in degrees or splats.sh.shape[2] != 3:
+        raise ValueError(f"sh has shape {splats.sh.shape}")
+    _in_range("face", splats.face, face_count)
+    if n and not (splats.scale.min() > 0 and 0 <= splats.opacity.min() and splats.opacity.max() <= 1):
+        raise ValueError("scale or opacity out of range")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` or leave it as it was.
+
+    Raises:
+        AvatarFileError: the folder is missing or not writable.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise AvatarFileError(f"{path}: cannot be written ({error.strerror})", "choose another folder") from error
+
+
+def _take(tensors: dict[str, np.ndarray], key: str, field: str) -> np.ndarray:
+    array = tensors[key]
+    wanted = np.int32 if field in _INTEGER_FIELDS else np.float32
+    if array.dtype != wanted:
+        raise ValueError(f"{key} is {array.dtype}, not {np.dtype(wanted)}")
+    if wanted is np.float32 and not np.isfinite(array).all():
+        raise ValueError(f"{key} holds NaN or infinity")
+    return array
+
+
+def _names(names: list[str]) -> tuple[str, ...]:
+    if not all(isinstance(n, str) and 0 < len(n) <= 63 for n in names):
+        raise ValueError("a name is empty or longer than 63 characters")
+    return tuple(names)
+
+
+def _expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+
+
+def _in_range(name: str, index: np.ndarray, count: int) -> None:
+    if index.size and not (0 <= index.min() and index.max() < count):
+        raise ValueError(f"{name} points outside its {count} targets")
