@@ -1,0 +1,60 @@
+"""The data-block that carries splats: attributes on points, and which kind of data-block this Blender offers.
+
+Up to 5.2 it is a Mesh with vertices only: point clouds cannot be filled from Python below 5.1, and a mesh keeps files
+readable from 4.2 to 5.2 and back. Where Blender has a Gaussian splat type (5.3), it is that (see `native`). The names of
+the drawn attributes are Blender 5.3's own in both cases: position, rotation, scale, radiance:base, radiance:sh_<k>.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from . import native
+from .bound_splats import BoundSplats
+
+RADIANCE = "radiance:base"
+FACE = "lookalike:face"
+CENTRE = "lookalike:centre"
+SHEAR = "lookalike:shear"
+LOCAL_ROTATION = "lookalike:rotation"
+SPREAD = ("lookalike:spread_x", "lookalike:spread_y", "lookalike:spread_z")
+
+_VALUE_KEYS = {"FLOAT_VECTOR": "vector", "FLOAT_COLOR": "color", "FLOAT4": "vector"}
+
+
+def splat_data(name: str, bound: BoundSplats) -> bpy.types.ID:
+    """A new data-block holding the rest splats and their binding."""
+    if native.available():
+        data = native.new_cloud(name, len(bound))
+        write_attribute(data, RADIANCE, "FLOAT4", bound.radiance)
+    else:
+        data = bpy.data.meshes.new(name)
+        data.vertices.add(len(bound))
+        # FLOAT_COLOR rather than 5.2's FLOAT4: raw floats as well, and the file still opens in 4.2.
+        write_attribute(data, RADIANCE, "FLOAT_COLOR", bound.radiance)
+    write_splats(data, bound)
+    data.update_tag()
+    return data
+
+
+def write_splats(data: bpy.types.ID, bound: BoundSplats) -> None:
+    """Write everything but the radiance, whose type depends on the data-block."""
+    write_attribute(data, "position", "FLOAT_VECTOR", bound.position)
+    write_attribute(data, "rotation", "QUATERNION", bound.rotation)
+    write_attribute(data, "scale", "FLOAT_VECTOR", bound.scale)
+    for k in range(bound.harmonics.shape[1]):
+        write_attribute(data, f"radiance:sh_{k}", "FLOAT_VECTOR", bound.harmonics[:, k])
+    write_attribute(data, FACE, "INT", bound.face)
+    write_attribute(data, CENTRE, "FLOAT_VECTOR", bound.centre)
+    write_attribute(data, SHEAR, "FLOAT", bound.shear)
+    write_attribute(data, LOCAL_ROTATION, "QUATERNION", bound.local_rotation)
+    for row, name in enumerate(SPREAD):
+        write_attribute(data, name, "FLOAT_VECTOR", bound.spread[:, row])
+
+
+def write_attribute(data: bpy.types.ID, name: str, data_type: str, values: np.ndarray, domain: str = "POINT") -> None:
+    """Create or overwrite one attribute with values [N] or [N, C]."""
+    attribute = data.attributes.get(name) or data.attributes.new(name, data_type, domain)
+    wanted = np.int32 if data_type == "INT" else np.float32
+    attribute.data.foreach_set(_VALUE_KEYS.get(data_type, "value"), np.ascontiguousarray(values, wanted).ravel())

@@ -1,0 +1,159 @@
+"""The rig as Blender data: an armature, and a mesh with one shape key an expression. Inputs are in Blender's frame.
+
+Bone axes: every bone's X axis lies across the head, so a turn about X nods, opens or looks up and down. Root and neck
+point up; jaw and eyes point forward with Z up. Rotations are XYZ Euler angles: three readable curves a bone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from ..protocol import RigArrays
+from ..protocol.avatar import F32, I32
+from .binding_nodes import CORNERS, REST
+from .bone_shapes import dress_bones
+from .bound_splats import rest_inverse
+from .host import write_attribute
+
+ARMATURE_MODIFIER = "Armature"
+SLIDER_MIN, SLIDER_MAX = -1.0, 1.5
+"""Expressions are normalised to 0..1; a little beyond exaggerates, below undoes a source portrait's expression."""
+
+
+def new_armature(name: str, rig: RigArrays) -> bpy.types.Object:
+    """Armature object with one bone a joint, named as the joints; linked to no collection."""
+    armature = bpy.data.armatures.new(name)
+    obj = bpy.data.objects.new(name, armature)
+    _fill_armature(obj, rig)
+    armature.display_type = "OCTAHEDRAL"
+    obj.show_in_front = True
+    for bone in obj.pose.bones:
+        bone.rotation_mode = "XYZ"
+    dress_bones(obj, rig)
+    obj.lookalike.role = "ARMATURE"
+    return obj
+
+
+def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types.Object:
+    """Rig mesh with shape keys, skinned to `armature`; linked to no collection.
+
+    It is what deforms, not what is seen: never rendered, and its outline in the viewport is its bounds.
+    """
+    mesh = _mesh(name, rig.vertices, rig.faces)
+    obj = bpy.data.objects.new(name, mesh)
+    _add_expressions(obj, rig)
+    _add_weights(obj, rig)
+    obj.parent = armature
+    modifier = obj.modifiers.new(ARMATURE_MODIFIER, "ARMATURE")
+    modifier.object = armature
+    modifier.use_vertex_groups = True
+    modifier.use_bone_envelopes = False
+    obj.display_type = "BOUNDS"
+    obj.hide_render = True
+    obj.lookalike.role = "HEAD"
+    return obj
+
+
+def rest_mesh(head: bpy.types.Object) -> tuple[F32, I32]:
+    """The neutral rig mesh: vertices [V, 3] of the Basis key, faces [F, 3], in Blender's frame."""
+    mesh = head.data
+    basis = mesh.shape_keys.reference_key.data if mesh.shape_keys else mesh.vertices
+    vertices = np.empty((len(basis), 3), np.float32)
+    basis.foreach_get("co", vertices.ravel())
+    faces = np.empty((len(mesh.polygons), 3), np.int32)
+    for corner, name in enumerate(CORNERS):
+        column = np.empty(len(faces), np.int32)
+        mesh.attributes[name].data.foreach_get("value", column)
+        faces[:, corner] = column
+    return vertices, faces
+
+
+def _fill_armature(obj: bpy.types.Object, rig: RigArrays) -> None:
+    """Make the bones in a scene of our own, so that the user's scene, mode and selection stay as they are."""
+    scene = bpy.data.scenes.new("lookalike.bones")
+    try:
+        scene.collection.objects.link(obj)
+        layer = scene.view_layers[0]
+        layer.objects.active = obj
+        with bpy.context.temp_override(scene=scene, view_layer=layer, active_object=obj, object=obj):
+            bpy.ops.object.mode_set(mode="EDIT")
+            for name, parent, head, tail in zip(rig.joint_names, rig.parents, rig.joints, bone_tails(rig), strict=True):
+                bone = obj.data.edit_bones.new(name)
+                bone.head, bone.tail = head.tolist(), tail.tolist()
+                pointing_up = abs(tail - head)[2] > abs(tail - head)[1]
+                bone.align_roll(Vector((0, -1, 0)) if pointing_up else Vector((0, 0, 1)))
+                if parent >= 0:
+                    bone.parent = obj.data.edit_bones[rig.joint_names[parent]]
+            bpy.ops.object.mode_set(mode="OBJECT")
+    finally:
+        bpy.data.scenes.remove(scene)
+
+
+def bone_tails(rig: RigArrays) -> F32:
+    """[J, 3] where each bone ends: root at the neck joint, neck at the eyes' height, jaw at the chin, eyes ahead of the face."""
+    size = float(np.ptp(rig.vertices[:, 2]))
+    front = float(rig.vertices[:, 1].min())
+    tails = rig.joints + np.float32([0, 0, 0.15 * size])
+    places = {name: i for i, name in enumerate(rig.joint_names)}
+    neck, jaw, eyes = places["neck"], places["jaw"], [places["eye_left"], places["eye_right"]]
+    tails[places["root"]] = _beyond(rig.joints[places["root"]], rig.joints[neck], 0.1 * size)
+    tails[neck] = _beyond(rig.joints[neck], np.float32([0, rig.joints[neck][1], rig.joints[eyes, 2].mean()]), 0.1 * size)
+    chin = rig.vertices[_moved_by(rig, jaw)]
+    tails[jaw] = np.float32([rig.joints[jaw][0], chin[:, 1].min(), chin[:, 2].min() + 0.25 * np.ptp(chin[:, 2])])
+    for eye in eyes:
+        tails[eye] = rig.joints[eye] + np.float32([0, min(front - rig.joints[eye][1], -0.1 * size) - 0.05 * size, 0])
+    return tails.astype(np.float32)
+
+
+def _beyond(start: F32, end: F32, least: float) -> F32:
+    """`end`, or straight up from `start` where the two are closer than `least`."""
+    return end if np.linalg.norm(end - start) > least else start + np.float32([0, 0, least])
+
+
+def _moved_by(rig: RigArrays, joint: int) -> I32:
+    """Vertices that a joint moves most, all of them where it moves none."""
+    moved = np.flatnonzero(rig.weights[:, joint] > 0.5 * max(float(rig.weights[:, joint].max()), 1e-6))
+    return moved if len(moved) else np.arange(len(rig.vertices))
+
+
+def _mesh(name: str, vertices: F32, faces: I32) -> bpy.types.Mesh:
+    mesh = bpy.data.meshes.new(name)
+    mesh.vertices.add(len(vertices))
+    mesh.vertices.foreach_set("co", vertices.ravel())
+    mesh.loops.add(faces.size)
+    mesh.loops.foreach_set("vertex_index", faces.ravel())
+    mesh.polygons.add(len(faces))
+    mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+    mesh.update(calc_edges=True)
+    mesh.shade_smooth()
+    for corner, attribute in enumerate(CORNERS):
+        write_attribute(mesh, attribute, "INT", faces[:, corner], "FACE")
+    write_attribute(mesh, REST, "FLOAT_VECTOR", rest_inverse(vertices, faces), "FACE")
+    return mesh
+
+
+def _add_expressions(obj: bpy.types.Object, rig: RigArrays) -> None:
+    obj.shape_key_add(name="Basis", from_mix=False)
+    for name, displacement in zip(rig.expression_names, rig.expressions, strict=True):
+        key = obj.shape_key_add(name=name, from_mix=False)
+        key.data.foreach_set("co", (rig.vertices + displacement).ravel())
+        key.slider_min, key.slider_max = SLIDER_MIN, SLIDER_MAX
+        key.value = 0.0
+
+
+def _add_weights(obj: bpy.types.Object, rig: RigArrays) -> None:
+    for name, column in zip(rig.joint_names, rig.weights.T, strict=True):
+        group = obj.vertex_groups.new(name=name)
+        whole = np.flatnonzero(column >= 1)
+        group.add(whole.tolist(), 1.0, "REPLACE")
+        for vertex in np.flatnonzero((column > 0) & (column < 1)).tolist():
+            group.add([vertex], float(column[vertex]), "REPLACE")
+
+
+def expression_keys(head: bpy.types.Object) -> Sequence[bpy.types.ShapeKey]:
+    """The shape keys that are expressions: all but the Basis."""
+    return list(head.data.shape_keys.key_blocks)[1:] if head.data.shape_keys else []
