@@ -11,6 +11,7 @@ import json
 import os
 import struct
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ MAX_VERTICES = 1 << 20
 MAX_SPLATS = 1 << 22
 MAX_LODS = 3
 
-_RIG_FIELDS = ("vertices", "faces", "joints", "parents", "weights", "expressions")
+RIG_FIELDS = ("vertices", "faces", "joints", "parents", "weights", "expressions")
 _SPLAT_FIELDS = tuple(SplatArrays.__dataclass_fields__)
 _INTEGER_FIELDS = {"faces", "parents", "face"}
 
@@ -60,7 +61,7 @@ def read_avatar(path: str | os.PathLike[str]) -> Avatar:
 
 def encode_avatar(avatar: Avatar) -> bytes:
     """The file's bytes; also the payload of the wire's `result`."""
-    tensors = {f"rig/{f}": getattr(avatar.rig, f) for f in _RIG_FIELDS}
+    tensors = {f"rig/{f}": getattr(avatar.rig, f) for f in RIG_FIELDS}
     for name, splats in [*((f"lod{i}", s) for i, s in enumerate(avatar.lods)), ("shoulders", avatar.shoulders)]:
         tensors.update(splat_tensors(name, splats))
     for i, driver in enumerate(avatar.drivers):
@@ -89,9 +90,9 @@ def decode_avatar(data: bytes, name: str = "avatar") -> Avatar:
         raise AvatarFileError(f"{name}: the tensors are corrupt ({error})") from error
     try:
         rig = RigArrays(
-            *(_take(tensors, f"rig/{f}", f) for f in _RIG_FIELDS),
-            joint_names=_names(header["joint_names"]),
-            expression_names=_names(header["expression_names"]),
+            *(take_array(tensors, f"rig/{f}", f) for f in RIG_FIELDS),
+            joint_names=check_names(header["joint_names"]),
+            expression_names=check_names(header["expression_names"]),
             rig_id=str(header["rig_id"]),
         )
         count = int(header["lods"])
@@ -102,9 +103,9 @@ def decode_avatar(data: bytes, name: str = "avatar") -> Avatar:
         drivers = tuple(
             Driver(
                 expression={str(k): float(v) for k, v in d["expression"].items()},
-                pose=_take(tensors, f"driver{i}/pose", "pose"),
-                world_to_camera=_take(tensors, f"driver{i}/world_to_camera", ""),
-                intrinsics=_take(tensors, f"driver{i}/intrinsics", ""),
+                pose=take_array(tensors, f"driver{i}/pose", "pose"),
+                world_to_camera=take_array(tensors, f"driver{i}/world_to_camera", ""),
+                intrinsics=take_array(tensors, f"driver{i}/intrinsics", ""),
                 size=(int(d["size"][0]), int(d["size"][1])),
             )
             for i, d in enumerate(header["drivers"])
@@ -145,9 +146,9 @@ def splat_tensors(prefix: str, splats: SplatArrays) -> dict[str, np.ndarray]:
     return {f"{prefix}/{f}": getattr(splats, f) for f in _SPLAT_FIELDS}
 
 
-def splats_from_tensors(prefix: str, tensors: dict[str, np.ndarray]) -> SplatArrays:
+def splats_from_tensors(prefix: str, tensors: Mapping[str, np.ndarray]) -> SplatArrays:
     """Inverse of `splat_tensors`. Raises KeyError or ValueError on missing or wrongly typed arrays."""
-    return SplatArrays(*(_take(tensors, f"{prefix}/{f}", f) for f in _SPLAT_FIELDS))
+    return SplatArrays(*(take_array(tensors, f"{prefix}/{f}", f) for f in _SPLAT_FIELDS))
 
 
 def check_rig(rig: RigArrays) -> None:
@@ -176,12 +177,13 @@ def check_splats(splats: SplatArrays, face_count: int) -> None:
     if n > MAX_SPLATS:
         raise ValueError(f"{n} splats")
     degrees = {1, 4, 9, 16}
-    for field, shape in {"position": (n, 3), "rotation": (n, 4), "scale": (n, 3), "opacity": (n,), "face": (n,), "barycentric": (n, 3)}.items():
+    shapes = {"position": (n, 3), "rotation": (n, 4), "scale": (n, 3), "opacity": (n,), "face": (n,), "barycentric": (n, 3)}
+    for field, shape in shapes.items():
         _expect(field, getattr(splats, field), shape)
     if splats.sh.ndim != 3 or splats.sh.shape[0] != n or splats.sh.shape[1] not in degrees or splats.sh.shape[2] != 3:
         raise ValueError(f"sh has shape {splats.sh.shape}")
     _in_range("face", splats.face, face_count)
-    if n and not (splats.scale.min() > 0 and 0 <= splats.opacity.min() and splats.opacity.max() <= 1):
+    if n and not (splats.scale.min() > 0 and splats.opacity.min() >= 0 and splats.opacity.max() <= 1):
         raise ValueError("scale or opacity out of range")
 
 
@@ -206,7 +208,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise AvatarFileError(f"{path}: cannot be written ({error.strerror})", "choose another folder") from error
 
 
-def _take(tensors: dict[str, np.ndarray], key: str, field: str) -> np.ndarray:
+def take_array(tensors: Mapping[str, np.ndarray], key: str, field: str) -> np.ndarray:
+    """One array of the dtype that its field has, finite. Raises KeyError or ValueError naming it."""
     array = tensors[key]
     wanted = np.int32 if field in _INTEGER_FIELDS else np.float32
     if array.dtype != wanted:
@@ -216,7 +219,8 @@ def _take(tensors: dict[str, np.ndarray], key: str, field: str) -> np.ndarray:
     return array
 
 
-def _names(names: list[str]) -> tuple[str, ...]:
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names as Blender can hold them. Raises ValueError."""
     if not all(isinstance(n, str) and 0 < len(n) <= 63 for n in names):
         raise ValueError("a name is empty or longer than 63 characters")
     return tuple(names)
@@ -228,5 +232,5 @@ def _expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def _in_range(name: str, index: np.ndarray, count: int) -> None:
-    if index.size and not (0 <= index.min() and index.max() < count):
+    if index.size and not (index.min() >= 0 and index.max() < count):
         raise ValueError(f"{name} points outside its {count} targets")

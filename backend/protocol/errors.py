@@ -7,13 +7,17 @@ class LookalikeError(Exception):
     Attributes:
         code: stable machine-readable name, sent over the wire and printed with ``--json``.
         remedy: one imperative sentence, or "".
+        data: JSON-able facts that a program needs to offer a choice, e.g. for an ambiguous portrait
+            ``{"portrait": "photo.jpg", "faces": [{"box": [x0, y0, x1, y1], "score": 0.98}, ...]}``, boxes in pixels.
     """
 
     code = "error"
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str = "", data: dict[str, object] | None = None) -> None:
         super().__init__(message)
+        self.message = message
         self.remedy = remedy
+        self.data: dict[str, object] = data or {}
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -62,7 +66,12 @@ class BackendError(LookalikeError):
     code = "backend"
 
 
-class Cancelled(LookalikeError):
+class Cancelled(LookalikeError):  # noqa: N818 - the word of the interface; it is an event more than a fault
     """The user cancelled the job."""
 
     code = "cancelled"
+
+
+def error_class(code: str) -> type[LookalikeError]:
+    """The class whose `code` this is; `LookalikeError` itself where there is none."""
+    return next((cls for cls in LookalikeError.__subclasses__() if cls.code == code), LookalikeError)
