@@ -1,0 +1,55 @@
+"""The default tracker: MediaPipe's detectors, attention mesh and selfie segmentation in plain torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .detector import search
+from .matte import person_matte
+from .mesh import landmark_face
+from .nets import Nets, load_nets
+from .portrait import F32, Face
+
+MIN_PRESENCE = 0.5
+SURE_SCORE = 0.7
+UNSURE_PRESENCE = 0.97
+
+
+class TorchTracker:
+    """Stateless after construction; any number of threads may share one.
+
+    Args:
+        nets: the converted nets; by default those that set-up installed.
+    Raises:
+        WeightsError: the nets are not installed.
+    """
+
+    name = "mediapipe 0.10.21 nets in torch"
+    licence = "Apache-2.0"
+
+    def __init__(self, nets: Nets | None = None) -> None:
+        self.nets = nets or load_nets()
+
+    def faces(self, image: F32) -> list[Face]:
+        """See `Tracker.faces`. A candidate counts when the mesh net sees a face too: the detectors alone fire on patterns."""
+        for candidates in search(image, self.nets):
+            faces: list[Face] = []
+            for candidate in candidates:
+                landmarks, presence = landmark_face(image, candidate.square, self.nets["landmarks"])
+                face = Face(landmarks, candidate.score, presence)
+                needed = MIN_PRESENCE if candidate.score >= SURE_SCORE else UNSURE_PRESENCE
+                if presence >= needed and not any(_same(face, other) for other in faces):
+                    faces.append(face)
+            if faces:
+                return sorted(faces, key=lambda f: f.box[0] + f.box[2])
+        return []
+
+    def matte(self, image: F32, face: Face) -> F32:
+        """See `Tracker.matte`."""
+        return person_matte(image, face, self.nets["matte"])
+
+
+def _same(a: Face, b: Face) -> bool:
+    """Whether two sets of landmarks have settled on one face."""
+    distance = np.linalg.norm(a.landmarks[:, :2].mean(0) - b.landmarks[:, :2].mean(0))
+    return bool(distance < 0.3 * max(a.width, b.width))
