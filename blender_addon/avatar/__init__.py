@@ -1,7 +1,51 @@
 """Avatars as Blender data: armature, rig mesh and splats that follow it natively; finding, keying and reading them."""
 
 from .build import BlenderAvatar, add_lod, begin_avatar, build_avatar, place_lod, prepare_lod, set_facts
+from .controls import bone_controls, expression_keys, reset_pose
+from .editing import adopt_copies, delete_avatar, duplicate_avatar, frame_avatar, rename_avatar, select_avatar
 from .evaluated import read_appearance, read_evaluated, read_pose, splat_objects
+from .keyframes import apply_driver, key_expression, key_joint, motion_to_keys, pose_avatar
 from .levels import apply_levels, show_level, shown_level
 from .parts import active_avatar, armature_of, avatar_objects, avatar_of, find_avatars, head_of, splats_of
-from .rig_objects import expression_keys, rest_mesh
+from .performance import key_demo_performance
+from .rig_objects import rest_mesh
+
+__all__ = [
+    "BlenderAvatar",
+    "active_avatar",
+    "add_lod",
+    "adopt_copies",
+    "apply_driver",
+    "apply_levels",
+    "armature_of",
+    "avatar_objects",
+    "avatar_of",
+    "begin_avatar",
+    "bone_controls",
+    "build_avatar",
+    "delete_avatar",
+    "duplicate_avatar",
+    "expression_keys",
+    "find_avatars",
+    "frame_avatar",
+    "head_of",
+    "key_demo_performance",
+    "key_expression",
+    "key_joint",
+    "motion_to_keys",
+    "place_lod",
+    "pose_avatar",
+    "prepare_lod",
+    "read_appearance",
+    "read_evaluated",
+    "read_pose",
+    "rename_avatar",
+    "reset_pose",
+    "rest_mesh",
+    "select_avatar",
+    "set_facts",
+    "show_level",
+    "shown_level",
+    "splat_objects",
+    "splats_of",
+]

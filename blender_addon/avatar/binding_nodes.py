@@ -133,7 +133,12 @@ class _Builder:
         stretch = self.combine(kx, ky, self.math("SQRT", self.math("MULTIPLY", kx, ky)))
         capture = self.node("GeometryNodeCaptureAttribute", domain="FACE")
         self.link(rig, capture.inputs["Geometry"])
-        fields = (("Corner", "VECTOR", p0), ("Frame", "ROTATION", frame.outputs[0]), ("Stretch", "VECTOR", stretch), ("Shear", "FLOAT", shear))
+        fields = (
+            ("Corner", "VECTOR", p0),
+            ("Frame", "ROTATION", frame.outputs[0]),
+            ("Stretch", "VECTOR", stretch),
+            ("Shear", "FLOAT", shear),
+        )
         for name, kind, value in fields:
             capture.capture_items.new(kind, name)
             self.link(value, capture.inputs[name])

@@ -72,9 +72,7 @@ class BlenderAvatar:
         return add_lod(self, level, splats, shoulders)
 
 
-def build_avatar(
-    avatar: Avatar, collection: bpy.types.Collection, name: str | None = None, source_path: str = ""
-) -> BlenderAvatar:
+def build_avatar(avatar: Avatar, collection: bpy.types.Collection, name: str | None = None, source_path: str = "") -> BlenderAvatar:
     """Build rig and all levels of detail as a collection inside `collection`.
 
     Everything is checked before the first data-block is made, so a bad avatar leaves the file untouched.
@@ -104,13 +102,14 @@ def begin_avatar(rig: RigArrays, collection: bpy.types.Collection, name: str, so
     turned = rig_to_blender(rig)
     home = bpy.data.collections.new(name)
     collection.children.link(home)
+    label, name = name, home.name
     armature = new_armature(name, turned)
     head = new_head(f"{name}.head", turned, armature)
     for obj in (armature, head):
         home.objects.link(obj)
     settings = home.lookalike
     settings.is_avatar, settings.format_version = True, FORMAT_VERSION
-    settings.label, settings.rig_id = name, rig.rig_id
+    settings.label, settings.rig_id = label, rig.rig_id
     settings.source_path = _relative(source_path)
     return BlenderAvatar(home.session_uid)
 
@@ -150,6 +149,9 @@ def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats) -> bpy.type
     name = f"{_fitting_name(collection.name)}.splats.lod{level}"
     data = splat_data(name, bound)
     obj = handle.splats.get(level)
+    if obj is not None and type(obj.data) is not type(data):  # made by an older Blender: objects cannot change their type
+        bpy.data.objects.remove(obj)
+        obj = None
     if obj is None:
         obj = bpy.data.objects.new(name, data)
         obj.lookalike.role, obj.lookalike.level = "SPLATS", level

@@ -52,7 +52,7 @@ def rotate_harmonics(sh: F32, rotation: F32) -> F32:
     Each band is closed under rotation: its matrix is the least-squares solution of Y(d) D = Y(R^-1 d) over more
     directions than the band has coefficients, exact to rounding.
     """
-    degree = int(round(np.sqrt(sh.shape[1]))) - 1
+    degree = round(sh.shape[1] ** 0.5) - 1
     if degree == 0:
         return sh
     directions = np.random.default_rng(0).standard_normal((64, 3))

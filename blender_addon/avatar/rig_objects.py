@@ -1,12 +1,11 @@
 """The rig as Blender data: an armature, and a mesh with one shape key an expression. Inputs are in Blender's frame.
 
-Bone axes: every bone's X axis lies across the head, so a turn about X nods, opens or looks up and down. Root and neck
-point up; jaw and eyes point forward with Z up. Rotations are XYZ Euler angles: three readable curves a bone.
+Bone axes: every bone's X axis lies across the head. Root and neck point up, jaw and eyes forward. Positive X nods, opens
+the jaw or looks up; positive Z of an eye looks to the subject's left. Rotations are XYZ Euler angles: three readable
+curves a bone.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import bpy
 import numpy as np
@@ -84,13 +83,19 @@ def _fill_armature(obj: bpy.types.Object, rig: RigArrays) -> None:
             for name, parent, head, tail in zip(rig.joint_names, rig.parents, rig.joints, bone_tails(rig), strict=True):
                 bone = obj.data.edit_bones.new(name)
                 bone.head, bone.tail = head.tolist(), tail.tolist()
-                pointing_up = abs(tail - head)[2] > abs(tail - head)[1]
-                bone.align_roll(Vector((0, -1, 0)) if pointing_up else Vector((0, 0, 1)))
+                bone.align_roll(_z_axis(name, tail - head))
                 if parent >= 0:
                     bone.parent = obj.data.edit_bones[rig.joint_names[parent]]
             bpy.ops.object.mode_set(mode="OBJECT")
     finally:
         bpy.data.scenes.remove(scene)
+
+
+def _z_axis(name: str, along: F32) -> Vector:
+    """Where a bone's Z axis points: forward for bones that point up, down for the jaw so that positive X opens, else up."""
+    if abs(along[2]) > abs(along[1]):
+        return Vector((0, -1, 0))
+    return Vector((0, 0, -1 if name == "jaw" else 1))
 
 
 def bone_tails(rig: RigArrays) -> F32:
@@ -152,8 +157,3 @@ def _add_weights(obj: bpy.types.Object, rig: RigArrays) -> None:
         group.add(whole.tolist(), 1.0, "REPLACE")
         for vertex in np.flatnonzero((column > 0) & (column < 1)).tolist():
             group.add([vertex], float(column[vertex]), "REPLACE")
-
-
-def expression_keys(head: bpy.types.Object) -> Sequence[bpy.types.ShapeKey]:
-    """The shape keys that are expressions: all but the Basis."""
-    return list(head.data.shape_keys.key_blocks)[1:] if head.data.shape_keys else []

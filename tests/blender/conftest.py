@@ -46,11 +46,16 @@ def lookalike(staged: Path) -> Iterator[ModuleType]:
     sys.path.insert(0, str(staged.parent))
     package = importlib.import_module(PACKAGE)
     properties = importlib.import_module(f"{PACKAGE}.avatar.properties")
-    if not hasattr(bpy.types.Collection, "lookalike"):
+    ours = not hasattr(bpy.types.Collection, "lookalike")
+    if ours:
         for cls in properties.CLASSES:
             bpy.utils.register_class(cls)
         properties.attach()
     yield package
+    if ours:  # bpy 4.2 crashes at exit where classes are still registered
+        properties.detach()
+        for cls in reversed(properties.CLASSES):
+            bpy.utils.unregister_class(cls)
 
 
 @pytest.fixture
