@@ -1,0 +1,367 @@
+"""Lookalike from a script: everything that the panel does, without the panel.
+
+    from bl_ext.user_default.lookalike import api
+
+    job = api.create(["ada.jpg"], name="Ada", consent="Ada, 2026-11-20, for this film", wait=True)
+    job.avatar.head.data.shape_keys.key_blocks["mouthSmileLeft"].value = 1.0
+    api.export_avatar(job.avatar.collection, "ada.lookalike")
+
+Works in background mode too. Photos are files; an avatar is a collection of the open file. Errors are of the
+`LookalikeError` family: a message that says what is wrong with what, and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bpy
+
+from .client import Settings, backend
+
+if TYPE_CHECKING:
+    from .avatar import BlenderAvatar
+    from .protocol import LookalikeError
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A reconstruction under way; keeps only an id, so it may be kept as long as one likes."""
+
+    id: str
+
+    @property
+    def done(self) -> bool:
+        """It has ended, with an avatar or an error."""
+        from .client import jobs
+
+        return jobs.outcome(self.id) is not None
+
+    @property
+    def error(self) -> LookalikeError | None:
+        """Why it failed, or None."""
+        from .client import jobs
+        from .protocol import LookalikeError
+
+        outcome = jobs.outcome(self.id)
+        return outcome if isinstance(outcome, LookalikeError) else None
+
+    @property
+    def avatar(self) -> BlenderAvatar:
+        """What it made.
+
+        Raises:
+            LookalikeError: it failed, was cancelled, or is still under way.
+        """
+        from .client import jobs
+        from .protocol import BackendError, LookalikeError
+
+        outcome = jobs.outcome(self.id)
+        if outcome is None:
+            raise BackendError("The avatar is not finished yet", "wait for the job")
+        if isinstance(outcome, LookalikeError):
+            raise outcome
+        return outcome
+
+    def wait(self, timeout: float = 600.0) -> BlenderAvatar:
+        """Wait for the end, taking up events meanwhile; blocks Blender, so it is for scripts.
+
+        Raises:
+            LookalikeError: it failed or was cancelled.
+            TimeoutError: neither within `timeout` seconds; the job goes on.
+        """
+        from .client import jobs
+
+        deadline = time.monotonic() + timeout
+        while not self.done:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no avatar after {timeout:.0f} s")
+            jobs.pump()
+            time.sleep(0.01)
+        return self.avatar
+
+
+# ---------------------------------------------------------------- creating
+
+
+def create(
+    photos: Iterable[PathLike],
+    *,
+    faces: Sequence[int | None] = (),
+    name: str = "",
+    consent: str = "",
+    model: str = "",
+    rig: str = "",
+    wait: bool = False,
+) -> Job:
+    """Reconstruct an avatar of one person at the backend, which is started if the preferences allow it.
+
+    Args:
+        photos: image files of one person.
+        faces: for each photo, which of its faces; None where there is but one. Empty: None for all.
+        name: of the avatar; the first photo's by default.
+        consent: statement that is stored in the avatar's provenance.
+        model, rig: as the backend names them; its defaults where empty.
+        wait: return only when the job has ended, and raise its error.
+    Raises:
+        ImageError: there is no photo, or one is not a file.
+        BackendError: the backend is not installed or must not be used.
+        LookalikeError: with `wait`, whatever ended the job.
+    """
+    from .client import jobs
+
+    paths = _photo_files(photos)
+    if faces and len(faces) != len(paths):
+        raise ValueError(f"{len(faces)} faces for {len(paths)} photos")
+    _ensure_backend()
+    job = Job(jobs.submit(paths, list(faces) or [None] * len(paths), name, consent, model, rig))
+    if wait:
+        job.wait()
+    return job
+
+
+def cancel(job: str) -> None:
+    """Stop a job by its id; it ends within a second."""
+    from .client import jobs
+
+    jobs.cancel(job)
+
+
+def retry(job: str) -> None:
+    """Do a failed job again, with the same photos and settings."""
+    from .client import jobs
+
+    _ensure_backend()
+    jobs.retry(job)
+
+
+def choose_face(job: str, face: int) -> None:
+    """Answer a job that found several faces in a photo."""
+    from .client import jobs
+
+    _ensure_backend()
+    jobs.choose_face(job, face)
+
+
+def dismiss(job: str) -> None:
+    """Take a job that has ended out of the panel."""
+    from .client import jobs
+
+    jobs.dismiss(job)
+
+
+# ---------------------------------------------------------------- the backend
+
+
+def backend_status() -> str:
+    """How the backend stands, in one line."""
+    return backend.summary()[0]
+
+
+def start_backend() -> None:
+    """Start the backend, or connect to the remote one that the preferences name; returns at once.
+
+    Raises:
+        BackendError: it is not installed, or the settings do not allow or name a remote one.
+    """
+    from .client import jobs
+
+    backend.start(_settings())
+    jobs.ensure_ticking()
+
+
+def stop_backend() -> None:
+    """Cancel all jobs and stop the backend, or disconnect from a remote one."""
+    from .client import jobs
+
+    jobs.cancel_all()
+    backend.stop()
+
+
+def log_file() -> Path:
+    """The backend's log.
+
+    Raises:
+        BackendError: nothing was logged yet.
+    """
+    from .protocol import BackendError
+    from .protocol.keys import default_directory
+
+    path = default_directory() / "logs" / "backend.log"
+    if not path.is_file():
+        raise BackendError("The backend has not written a log yet", "start it first")
+    return path
+
+
+def client_public_key() -> str:
+    """This user's public key, which a remote backend's `authorized_clients` must hold."""
+    from .protocol.keys import client_keys, default_directory
+
+    return client_keys(default_directory()).public
+
+
+# ---------------------------------------------------------------- avatars
+
+
+def avatars(scene: bpy.types.Scene | None = None) -> list[bpy.types.Collection]:
+    """The avatars of a scene, by default the current one."""
+    from .avatar import find_avatars
+
+    return find_avatars(scene or bpy.context.scene)
+
+
+def active_avatar(context: bpy.types.Context | None = None) -> bpy.types.Collection | None:
+    """The avatar that the active or selected object belongs to, or the scene's only one."""
+    from .avatar import active_avatar as active
+
+    return active(context or bpy.context)
+
+
+def avatar(name: str = "") -> bpy.types.Collection:
+    """The avatar of this name, or the active one.
+
+    Raises:
+        AvatarFileError: there is none.
+    """
+    from .protocol import AvatarFileError
+
+    found = next((c for c in avatars() if c.name == name), None) if name else active_avatar()
+    if found is None:
+        raise AvatarFileError(f"There is no avatar called “{name}” in this scene" if name else "No avatar is selected", "select an avatar")
+    return found
+
+
+def import_avatar(path: PathLike, collection: bpy.types.Collection | None = None) -> bpy.types.Collection:
+    """Build the avatar of a .lookalike file in `collection`, by default the scene's, and select it.
+
+    Raises:
+        AvatarFileError: the file is missing, corrupt or of another version; nothing in the scene is changed then.
+    """
+    from .avatar import build_avatar
+    from .protocol import read_avatar
+
+    handle = build_avatar(read_avatar(path), collection or bpy.context.scene.collection, source_path=str(path))
+    select_avatar(handle.collection)
+    return handle.collection
+
+
+def export_avatar(avatar: bpy.types.Collection, path: PathLike) -> Path:
+    """Write an avatar to a .lookalike file: the neutral head, all levels of detail, provenance. Returns the path, with its suffix.
+
+    Raises:
+        AvatarFileError: the avatar has lost a part, or the folder cannot be written.
+    """
+    from .avatar import avatar_arrays
+    from .protocol import SUFFIX, write_avatar
+
+    target = Path(path)
+    target = target if target.suffix == SUFFIX else target.with_name(target.name + SUFFIX)
+    write_avatar(target, avatar_arrays(avatar))
+    return target
+
+
+def select_avatar(avatar: bpy.types.Collection) -> None:
+    """Select the avatar's armature and head, nothing else, and make the armature active; leaves Edit and Pose Mode."""
+    from .avatar.editing import select_avatar as select
+
+    if bpy.context.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    select(bpy.context, avatar)
+
+
+def duplicate_avatar(avatar: bpy.types.Collection) -> bpy.types.Collection:
+    """An independent copy with its own data, pose and animation; selected."""
+    from .avatar.editing import duplicate_avatar as duplicate
+
+    copy = duplicate(avatar).collection
+    select_avatar(copy)
+    return copy
+
+
+def delete_avatar(avatar: bpy.types.Collection) -> None:
+    """Take the avatar and its data out of the file."""
+    from .avatar.editing import delete_avatar as delete
+
+    delete(avatar)
+
+
+def reset_pose(avatar: bpy.types.Collection, expressions: bool = True, bones: bool = True) -> None:
+    """Return to the neutral face; keyframes stay and win at the next frame change."""
+    from .avatar import armature_of, expression_keys, head_of
+
+    head, armature = head_of(avatar), armature_of(avatar)
+    if expressions and head is not None:
+        for key in expression_keys(head):
+            key.value = 0.0
+    if bones and armature is not None:
+        for bone in armature.pose.bones:
+            bone.location = (0.0, 0.0, 0.0)
+            bone.rotation_euler = (0.0, 0.0, 0.0)
+            bone.rotation_quaternion = (1.0, 0.0, 0.0, 0.0)
+            bone.scale = (1.0, 1.0, 1.0)
+
+
+def set_lod(avatar: bpy.types.Collection, level: int | None) -> None:
+    """Draw this level of detail in the viewport; None chooses by the size on the screen."""
+    avatar.lookalike.lod = "AUTO" if level is None else str(level)
+
+
+def key_performance(avatar: bpy.types.Collection, start: int = 1, frames: int = 80) -> tuple[int, int]:
+    """Key the demo performance over `frames` frames from `start`, and extend the scene's range to it; returns first and last frame."""
+    from .avatar import BlenderAvatar
+    from .avatar.performance import key_demo_performance
+
+    first, last = key_demo_performance(BlenderAvatar(avatar.session_uid), frames, start)
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = min(scene.frame_start, first), max(scene.frame_end, last)
+    return first, last
+
+
+# ---------------------------------------------------------------- inside
+
+
+def _photo_files(photos: Iterable[PathLike]) -> list[Path]:
+    from .protocol import ImageError
+
+    paths = [Path(bpy.path.abspath(os.fspath(photo))) for photo in photos]
+    if not paths:
+        raise ImageError("There is no photo to create an avatar from", "add one")
+    for path in paths:
+        if not path.is_file():
+            raise ImageError(f"{path.name}: there is no such file", "choose the photo again")
+    return paths
+
+
+def _ensure_backend() -> None:
+    """Have a backend on its way, if the user's preferences allow to start it."""
+    from .client import jobs
+    from .preferences import preferences
+    from .protocol import BackendError
+
+    if not backend.running:
+        if not preferences().autostart:
+            raise BackendError("The backend is not running", "start it in the panel, or turn on Start When Needed in the preferences")
+        backend.start(_settings())
+    jobs.ensure_ticking()
+
+
+def _settings() -> Settings:
+    from .preferences import preferences
+
+    chosen = preferences()
+    return Settings(
+        software=f"lookalike add-on in Blender {bpy.app.version_string}",
+        remote=chosen.location == "REMOTE",
+        folder=bpy.path.abspath(chosen.folder) if chosen.folder else "",
+        log_level=chosen.log_level,
+        address=chosen.address,
+        server_key=chosen.server_key,
+        allow_sending=chosen.allow_sending,
+        online_access=bpy.app.online_access,
+    )

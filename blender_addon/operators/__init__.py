@@ -1,0 +1,1 @@
+"""Thin operators over `blender_addon.api`."""

@@ -1,0 +1,145 @@
+"""The panel that turns photos into an avatar: photos, name, consent, Create, and the jobs under way."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.types import Panel, UIList
+
+from ..client import backend
+from .properties import LOOKALIKE_PG_job, session
+from .wrapping import draw_wrapped
+
+
+class LOOKALIKE_UL_photos(UIList):
+    """Photos of one person"""
+
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0, flt_flag=0) -> None:
+        row = layout.row(align=True)
+        row.label(text=item.name, icon="IMAGE_DATA", translate=False)
+        if item.face >= 0:
+            row.label(text=f"Face {item.face + 1}", icon="USER")
+        row.operator("lookalike.remove_photo", text="", icon="X", emboss=False).index = index
+
+
+class SidebarPanel:
+    """Where all panels of Lookalike live."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Lookalike"
+
+
+class LOOKALIKE_PT_create(SidebarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_create"
+    bl_label = "Create Avatar"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, state = self.layout, session(context)
+        _draw_photos(layout, context)
+        column = layout.column()
+        column.prop(state, "avatar_name", text="", placeholder="Name", icon="USER")
+        column.prop(state, "consent", text="", placeholder="Consent: who allowed this likeness", icon="CHECKMARK")
+        row = layout.row()
+        row.scale_y = 1.5
+        count = len(state.photos)
+        row.operator("lookalike.create", text=f"Create from {count} Photos" if count > 1 else "Create", icon="OUTLINER_OB_ARMATURE")
+        for job in state.jobs:
+            _draw_job(layout.box(), context, job)
+
+
+class LOOKALIKE_PT_create_options(SidebarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_create_options"
+    bl_parent_id = "LOOKALIKE_PT_create"
+    bl_label = "Method"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, state = self.layout, session(context)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(state, "model")
+        layout.prop(state, "rig")
+        if not backend.connected:
+            draw_wrapped(layout, context, "More choices appear once the backend runs", "INFO")
+
+
+class LOOKALIKE_PT_backend(SidebarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_backend"
+    bl_label = "Backend"
+    bl_order = 100
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        text, icon = backend.summary()
+        row = self.layout.row()
+        row.active = backend.connected
+        row.label(text="" if context.region.width < 260 else text.split(" (")[0], icon=icon)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        text, icon = backend.summary()
+        draw_wrapped(layout, context, text, icon)
+        if backend.error is not None:
+            draw_wrapped(layout, context, str(backend.error))
+        row = layout.row(align=True)
+        row.operator("lookalike.start_backend", text="Start", icon="PLAY")
+        row.operator("lookalike.stop_backend", text="Stop", icon="SNAP_FACE")
+        row = layout.row(align=True)
+        row.operator("lookalike.open_log", icon="TEXT")
+        row.operator("lookalike.open_preferences", text="", icon="PREFERENCES")
+
+
+def _draw_photos(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    state = session(context)
+    row = layout.row()
+    rows = max(2, min(5, len(state.photos)))
+    row.template_list("LOOKALIKE_UL_photos", "", state, "photos", state, "photo_index", rows=rows, sort_lock=True)
+    column = row.column(align=True)
+    column.operator("lookalike.add_photos", text="", icon="ADD")
+    column.operator("lookalike.clear_photos", text="", icon="TRASH")
+    if not state.photos:
+        draw_wrapped(layout, context, "Add photos of one person, or drop them onto the viewport", "INFO")
+
+
+def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
+    if job.active:
+        _draw_progress(box, job)
+    elif job.state == "CHOOSING":
+        _draw_face_choice(box, context, job)
+    else:
+        _draw_failure(box, context, job)
+
+
+def _draw_progress(box: bpy.types.UILayout, job: LOOKALIKE_PG_job) -> None:
+    row = box.row()
+    row.label(text=job.avatar_name, icon="SORTTIME", translate=False)
+    row.operator("lookalike.cancel_job", text="", icon="X").job = job.name
+    stage = job.stage if job.state == "RUNNING" else job.bl_rna.properties["state"].enum_items[job.state].name
+    box.progress(factor=job.fraction, type="BAR", text=f"{stage}  {job.fraction:.0%}" if job.fraction else stage)
+    if job.text:
+        box.label(text=job.text, translate=False)
+
+
+def _draw_face_choice(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
+    photo = job.photos[job.faces_photo]
+    draw_wrapped(box, context, f"{photo.name} shows {len(job.faces)} faces. Which one?", "QUESTION")
+    column = box.column(align=True)
+    for face in job.faces:
+        left, top, right, bottom = face.box
+        text = f"Face {face.number + 1}: {face.place}, {right - left:.0f} × {bottom - top:.0f} px"
+        choice = column.operator("lookalike.choose_face", text=text, icon="USER")
+        choice.job, choice.face = job.name, face.number
+    box.operator("lookalike.dismiss_error", text="Cancel", icon="X").job = job.name
+
+
+def _draw_failure(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
+    box.label(text=job.avatar_name, icon="ERROR", translate=False)
+    draw_wrapped(box, context, job.error)
+    if job.remedy:
+        draw_wrapped(box, context, job.remedy[:1].upper() + job.remedy[1:], "INFO")
+    row = box.row(align=True)
+    row.operator("lookalike.retry_job", icon="FILE_REFRESH").job = job.name
+    row.operator("lookalike.dismiss_error", icon="X").job = job.name
+
+
+CLASSES = (LOOKALIKE_UL_photos, LOOKALIKE_PT_create, LOOKALIKE_PT_create_options, LOOKALIKE_PT_backend)

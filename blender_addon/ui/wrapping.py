@@ -1,0 +1,57 @@
+"""Text of any length in a panel of any width: Blender's labels do not wrap by themselves."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import blf
+import bpy
+
+_MARGIN = 48  # pixels at scale 1 that a panel's and a box's padding and an icon take from a line
+
+
+def draw_wrapped(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
+    """Draw `text` as a column of labels no wider than the region; `icon` stands before the first."""
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(wrap(text, context)):
+        if icon == "NONE":
+            column.label(text=line)
+        else:
+            column.label(text=line, icon=icon if number == 0 else "BLANK1")
+
+
+def wrap(text: str, context: bpy.types.Context) -> tuple[str, ...]:
+    """Break `text` at spaces so that each line fits the region of `context`, in the interface's font."""
+    scale = context.preferences.system.ui_scale
+    width = context.region.width if context.region else 280
+    points = context.preferences.ui_styles[0].widget.points
+    return _broken(text, max(40, int(width - _MARGIN * scale)), points * scale)
+
+
+@lru_cache(maxsize=128)
+def _broken(text: str, width: int, size: float) -> tuple[str, ...]:
+    blf.size(0, size)
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split():
+            for piece in _pieces(word, width):
+                longer = f"{line} {piece}".strip()
+                if line and blf.dimensions(0, longer)[0] > width:
+                    lines.append(line)
+                    line = piece
+                else:
+                    line = longer
+        lines.append(line)
+    return tuple(lines)
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """`word` itself, or, where it alone is wider than a line (a path), parts that are not."""
+    pieces = []
+    while len(word) > 1 and blf.dimensions(0, word)[0] > width:
+        count = max(1, int(len(word) * width / blf.dimensions(0, word)[0]) - 1)
+        pieces.append(word[:count])
+        word = word[count:]
+    return [*pieces, word]
