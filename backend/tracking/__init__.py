@@ -1,6 +1,20 @@
 """From a picture of a person to landmarks, matte, camera and rig parameters."""
 
+from .images import Photo, decode_image, load_image
+from .loading import load_portrait, make_portrait
 from .portrait import Face, Portrait
 from .tracker import FaceChoiceError, Tracker, choose_face, default_tracker
 
-__all__ = ["Face", "FaceChoiceError", "Portrait", "Tracker", "choose_face", "default_tracker"]
+__all__ = [
+    "Face",
+    "FaceChoiceError",
+    "Photo",
+    "Portrait",
+    "Tracker",
+    "choose_face",
+    "decode_image",
+    "default_tracker",
+    "load_image",
+    "load_portrait",
+    "make_portrait",
+]

@@ -67,6 +67,7 @@ class Portrait:
         name: file name for messages and provenance.
         sha256: of the file's bytes.
         focal: focal length in pixels where EXIF tells it, else None.
+        warnings: what the user should know about this portrait, one sentence each.
     """
 
     image: F32
@@ -75,3 +76,4 @@ class Portrait:
     name: str
     sha256: str
     focal: float | None = None
+    warnings: tuple[str, ...] = ()
