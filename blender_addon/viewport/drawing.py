@@ -77,13 +77,19 @@ class Item:
 
 
 class Canvas:
-    """The two targets that splats are blended into; made again when the size changes."""
+    """The two targets that splats are blended into; made again when the size changes.
+
+    Textures are shared by all windows, framebuffers are not: each draw makes its own (20 microseconds), which also
+    frees it while the context that owns it is active.
+    """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
         self.picture = gpu.types.GPUTexture(size, format="RGBA16F")
         self.surface = gpu.types.GPUTexture(size, format="RGBA16F")
-        self.framebuffer = gpu.types.GPUFrameBuffer(color_slots=(self.picture, self.surface))
+
+    def framebuffer(self) -> gpu.types.GPUFrameBuffer:
+        return gpu.types.GPUFrameBuffer(color_slots=(self.picture, self.surface))
 
 
 class Canvases:
@@ -152,9 +158,10 @@ def draw_splats(item: Item, view: View, canvas: Canvas, sorter: DepthSorter | No
     order = item.cloud.order(view.key, item.key, towards_viewer, sorter)
     rows = view.projection
     skew = 2 if view.perspective else 3
-    with canvas.framebuffer.bind():
+    framebuffer = canvas.framebuffer()
+    with framebuffer.bind():
         gpu.state.viewport_set(0, 0, *canvas.size)
-        canvas.framebuffer.clear(color=(0.0, 0.0, 0.0, 0.0))
+        framebuffer.clear(color=(0.0, 0.0, 0.0, 0.0))
         gpu.state.blend_set("ALPHA_PREMULT")
         gpu.state.depth_test_set("NONE")
         program = shader.splat_shader()

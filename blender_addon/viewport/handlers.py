@@ -6,6 +6,7 @@ render job is never disturbed, hidden objects cost nothing, and a change that no
 
 from __future__ import annotations
 
+import atexit
 import time
 
 import bpy
@@ -201,22 +202,30 @@ def _stop() -> None:
         _draw_handle = None
 
 
+def _release() -> None:
+    """Free what lives on the GPU, and end the thread."""
+    _sorter.stop()
+    _clouds.clear()
+    _canvases.clear()
+    shader.release()
+
+
 def register() -> None:
     """No GPU, file or thread yet: those begin with the first avatar that is drawn."""
     for handlers, function in _handlers():
         handlers.append(function)
+    # A script's sys.exit() ends Python without unregistering add-ons, and crashes where textures are freed after that.
+    atexit.register(_release)
     _start()
 
 
 def unregister() -> None:
     _stop()
+    atexit.unregister(_release)
     for handlers, function in _handlers():
         handlers.remove(function)
     for timer in (_pick_up, lod.apply):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
-    _sorter.stop()
-    _clouds.clear()
-    _canvases.clear()
-    shader.release()
+    _release()
     lod.forget()

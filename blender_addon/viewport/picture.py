@@ -45,7 +45,8 @@ def draw_picture(depsgraph: bpy.types.Depsgraph, view: Matrix, projection: Matri
 def read_canvas(canvas: Canvas) -> F32:
     """[height, width, 4] of a canvas, top row first."""
     width, height = canvas.size
-    with canvas.framebuffer.bind():
-        pixels = gpu.state.active_framebuffer_get().read_color(0, 0, width, height, 4, 0, "FLOAT")
+    framebuffer = canvas.framebuffer()
+    with framebuffer.bind():
+        pixels = framebuffer.read_color(0, 0, width, height, 4, 0, "FLOAT")
     pixels.dimensions = width * height * 4
     return np.array(pixels, np.float32).reshape(height, width, 4)[::-1]
