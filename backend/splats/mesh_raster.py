@@ -41,8 +41,7 @@ def rasterize_mesh(
     Raises:
         ValueError: wrongly shaped arrays, or a face that points outside the vertices.
     """
-    vertices = np.ascontiguousarray(vertices_px, np.float32)
-    triangles = np.ascontiguousarray(faces, np.int32)
+    vertices, triangles = _own(vertices_px, np.float32), _own(faces, np.int32)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or triangles.ndim != 2 or triangles.shape[1] != 3:
         raise ValueError(f"vertices {vertices.shape} and faces {triangles.shape} must be [V, 3] and [F, 3]")
     if len(triangles) and not (triangles.min() >= 0 and triangles.max() < len(vertices)):
@@ -66,16 +65,21 @@ def interpolate(face_id: I32, barycentric: F32, faces: NDArray, attributes: NDAr
     Returns:
         [H, W, K] float32, or [H, W] for attributes [V].
     """
-    values = np.ascontiguousarray(attributes, np.float32)
+    values = _own(attributes, np.float32)
     flat = values.reshape(len(values), -1)
     image = np.full((*face_id.shape, flat.shape[1]), fill, np.float32)
-    _blend_attributes(face_id, barycentric, np.ascontiguousarray(faces, np.int32), flat, image)
+    _blend_attributes(_own(face_id, np.int32), _own(barycentric, np.float32), _own(faces, np.int32), flat, image)
     return image.reshape(face_id.shape + values.shape[1:])
 
 
 def triangle_corners(faces: NDArray, attributes: NDArray) -> tuple[I32, F32]:
     """Unshare the vertices: faces [F, 3] into new attributes [3 F, K], for attributes that jump at edges."""
     return np.arange(3 * len(faces), dtype=np.int32).reshape(-1, 3), np.ascontiguousarray(attributes[faces.reshape(-1)], np.float32)
+
+
+def _own(array: NDArray, dtype: type) -> NDArray:
+    """Contiguous and writable: to Numba a read-only array is another type, for which it would compile again."""
+    return np.require(array, dtype, ["C", "W"])
 
 
 @njit(**_COMPILE)
