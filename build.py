@@ -36,6 +36,7 @@ PLATFORMS = {
     "windows-arm64": ["win_arm64"],
 }
 # Blender 4.2 to 5.0 run Python 3.11, 5.1 and newer 3.13 (Debian's 5.2: 3.14): one cp311 and one abi3 wheel serve all.
+BLENDER_PYTHONS = "cp311.cp312.cp313.cp314"
 BUNDLED = {"pyzmq": ("27.3.0", ("3.11", "3.13")), "safetensors": ("0.8.0", ("3.11",))}
 
 
@@ -182,7 +183,28 @@ def download_wheels(name: str) -> list[Path]:
                 sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
                 "--only-binary=:all:", "--python-version", python, *tags, "-d", folder, f"{project}=={version}",
             )  # fmt: skip
-    return sorted(wheel for project, (version, _) in BUNDLED.items() for wheel in folder.glob(f"{project}-{version}-*.whl"))
+    wheels = [wheel for project, (version, _) in BUNDLED.items() for wheel in folder.glob(f"{project}-{version}-*.whl")]
+    return sorted([*wheels, python_marker_wheel(folder)])
+
+
+def python_marker_wheel(folder: Path) -> Path:
+    """An empty wheel whose name lists the Pythons that the bundle serves.
+
+    Blender takes a bundle's Pythons from the wheels' names, and one exact tag (pyzmq's cp311) makes it ignore the
+    abi3 wheels beside it: without this, 5.1 and newer refuse the extension.
+    """
+    info = "lookalike_pythons-1.dist-info"
+    files = {
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: lookalike-pythons\nVersion: 1\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: build.py\nRoot-Is-Purelib: true\n"
+        + "".join(f"Tag: {tag}-none-any\n" for tag in BLENDER_PYTHONS.split(".")),
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    for name, text in files.items():
+        path = folder / "marker" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return zip_folder(folder / "marker", folder / f"lookalike_pythons-1-{BLENDER_PYTHONS}-none-any.whl")
 
 
 def zip_folder(folder: Path, target: Path) -> Path:
@@ -214,6 +236,7 @@ def demo(photos: list[str]) -> None:
     DEMO.mkdir(exist_ok=True)
     sources = [Path(p).resolve() for p in photos] or [astronaut(python)]
     made: list[tuple[Path, str]] = []
+    archive = package([this_platform()])[0]
     blender = find_blender() or bpy_python()
     for photo in sources:
         avatar = DEMO / f"{photo.stem}.lookalike"
@@ -227,9 +250,11 @@ def demo(photos: list[str]) -> None:
         if blender:
             blend = DEMO / f"{photo.stem}.blend"
             say(f"{blend.name} with {blender[0]}")
-            run(*blender, ROOT / "examples" / "performance_scene.py", "--", avatar, blend)
+            resources = BUILD / "demo-blender"  # Blender falls back to the user's own settings where this folder is missing
+            resources.mkdir(parents=True, exist_ok=True)
+            script = (ROOT / "examples" / "performance_scene.py", "--", avatar, blend, "--extension", archive)
+            run(*blender, *script, env={"BLENDER_USER_RESOURCES": str(resources)})
             made.append((blend, f"open with: blender {blend}   (space plays the performance; the add-on draws the splats)"))
-    archive = package([this_platform()])[0]
     shutil.copy2(archive, DEMO / archive.name)
     made.append((DEMO / archive.name, "Blender: Edit > Preferences > Get Extensions > v > Install from Disk"))
     say("made:")
