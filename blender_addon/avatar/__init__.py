@@ -4,10 +4,11 @@ from .build import BlenderAvatar, add_lod, begin_avatar, build_avatar, place_lod
 from .controls import bone_controls, expression_keys, reset_pose
 from .editing import adopt_copies, delete_avatar, duplicate_avatar, frame_avatar, rename_avatar, select_avatar
 from .evaluated import read_appearance, read_evaluated, read_pose, splat_objects
+from .export import avatar_arrays
 from .keyframes import apply_driver, key_expression, key_joint, motion_to_keys, pose_avatar
 from .levels import apply_levels, show_level, shown_level
 from .parts import active_avatar, armature_of, avatar_objects, avatar_of, find_avatars, head_of, splats_of
-from .performance import key_demo_performance
+from .performance import key_demo_performance, key_performance
 from .rig_objects import rest_mesh
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "apply_driver",
     "apply_levels",
     "armature_of",
+    "avatar_arrays",
     "avatar_objects",
     "avatar_of",
     "begin_avatar",
@@ -32,6 +34,7 @@ __all__ = [
     "key_demo_performance",
     "key_expression",
     "key_joint",
+    "key_performance",
     "motion_to_keys",
     "place_lod",
     "pose_avatar",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..protocol import RigArrays, SplatArrays, bind, triangle_frames
+from ..protocol import LocalSplats, RigArrays, SplatArrays, bind, deform, triangle_frames
 from ..protocol.avatar import F32, I32
 
 
@@ -32,7 +32,7 @@ class BoundSplats:
         harmonics: [N, K - 1, 3] SH coefficients of degree 1 and more.
         face: [N] rig triangle.
         centre: [N, 3] centre from the triangle's first corner, in its frame, without shear.
-        shear: [N] share b2 of the triangle's shear.
+        barycentric: [N, 3]; its third weight b2 is the share of the triangle's shear.
         local_rotation: [N, 4] rotation in the triangle's frame.
         spread: [N, 3, 3] row i: squared scale i times the squared components of axis i in the frame.
     """
@@ -44,7 +44,7 @@ class BoundSplats:
     harmonics: F32
     face: I32
     centre: F32
-    shear: F32
+    barycentric: F32
     local_rotation: F32
     spread: F32
 
@@ -69,7 +69,7 @@ def bind_splats(vertices: F32, faces: I32, splats: SplatArrays) -> BoundSplats:
         harmonics=np.ascontiguousarray(splats.sh[:, 1:], np.float32),
         face=splats.face,
         centre=centre.astype(np.float32),
-        shear=np.ascontiguousarray(b2, np.float32),
+        barycentric=splats.barycentric,
         local_rotation=local.rotation,
         spread=(splats.scale[:, :, None] ** 2 * local.axes_squared).astype(np.float32),
     )
@@ -79,3 +79,30 @@ def rest_inverse(vertices: F32, faces: I32) -> F32:
     """[F, 3] of each rig triangle at rest: 1 / base, 1 / height, 0; what turns a posed triangle's size into its stretch."""
     frames = triangle_frames(vertices[faces])
     return np.stack([1 / frames.base, 1 / frames.height, np.zeros_like(frames.base)], 1).astype(np.float32)
+
+
+def unbind(bound: BoundSplats, vertices: F32, faces: I32, rest: F32) -> SplatArrays:
+    """Splats as plain arrays again, in Blender's frame, moved with the rig if its neutral shape was edited since.
+
+    Args:
+        vertices: [V, 3] neutral rig as it is now.
+        rest: [F, 3] `rest_inverse` of the rig that the splats were bound to.
+    """
+    base, height = (1 / rest[bound.face, :2]).T
+    inside = bound.barycentric[:, 1:] * np.stack([base, height], 1)
+    offset = bound.centre - np.concatenate([inside, np.zeros((len(bound), 1), np.float32)], 1)
+    local = LocalSplats(
+        triangle=faces[bound.face],
+        barycentric=bound.barycentric,
+        offset=offset,
+        rotation=bound.local_rotation,
+        scale=bound.scale,
+        axes_squared=bound.spread / bound.scale[:, :, None] ** 2,
+        base=base,
+        height=height,
+    )
+    position, rotation, scale = deform(local, vertices)
+    sh = np.concatenate([bound.radiance[:, None, :3], bound.harmonics], 1)
+    return SplatArrays(
+        position, rotation, scale, np.ascontiguousarray(bound.radiance[:, 3]), np.ascontiguousarray(sh), bound.face, bound.barycentric
+    )

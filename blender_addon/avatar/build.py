@@ -67,6 +67,11 @@ class BlenderAvatar:
         """Splat objects by level of detail."""
         return parts.splats_of(self.collection)
 
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Joints in the rig's own order, which `Driver.pose` follows; bones are named alike."""
+        return tuple(json.loads(self.collection.lookalike.joints))
+
     def add_lod(self, level: int, splats: SplatArrays, shoulders: SplatArrays | None = None) -> bpy.types.Object:
         """As `add_lod`."""
         return add_lod(self, level, splats, shoulders)
@@ -109,7 +114,7 @@ def begin_avatar(rig: RigArrays, collection: bpy.types.Collection, name: str, so
         home.objects.link(obj)
     settings = home.lookalike
     settings.is_avatar, settings.format_version = True, FORMAT_VERSION
-    settings.label, settings.rig_id = label, rig.rig_id
+    settings.label, settings.rig_id, settings.joints = label, rig.rig_id, json.dumps(rig.joint_names)
     settings.source_path = _relative(source_path)
     return BlenderAvatar(home.session_uid)
 
@@ -123,7 +128,8 @@ def add_lod(handle: BlenderAvatar, level: int, splats: SplatArrays, shoulders: S
         AvatarFileError: the splats do not fit the rig.
         LookupError: the avatar is gone.
     """
-    return place_lod(handle, level, prepare_lod(*rest_mesh(handle.head), level, splats, shoulders))
+    bound = prepare_lod(*rest_mesh(handle.head), level, splats, shoulders)
+    return place_lod(handle, level, bound, len(shoulders) if shoulders is not None else 0)
 
 
 def prepare_lod(vertices, faces, level: int, splats: SplatArrays, shoulders: SplatArrays | None = None) -> BoundSplats:
@@ -143,8 +149,8 @@ def prepare_lod(vertices, faces, level: int, splats: SplatArrays, shoulders: Spl
     return bind_splats(vertices, faces, splats_to_blender(whole))
 
 
-def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats) -> bpy.types.Object:
-    """The part of `add_lod` that needs Blender."""
+def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats, shoulders: int = 0) -> bpy.types.Object:
+    """The part of `add_lod` that needs Blender; the last `shoulders` splats are the shoulders."""
     collection, head = handle.collection, handle.head
     name = f"{_fitting_name(collection.name)}.splats.lod{level}"
     data = splat_data(name, bound)
@@ -164,6 +170,7 @@ def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats) -> bpy.type
         if old.users == 0:
             bpy.data.batch_remove([old])
         data.name = name
+    obj.lookalike.shoulders = shoulders
     add_binding(obj, head)
     apply_levels(collection)
     return obj

@@ -17,9 +17,9 @@ _BONES = (
 )
 
 
-def expression_keys(collection: bpy.types.Collection) -> list[bpy.types.ShapeKey]:
-    """The avatar's expressions: shape keys of its head, without the Basis. Empty where the head is gone."""
-    head = head_of(collection)
+def expression_keys(avatar: bpy.types.Collection | bpy.types.Object) -> list[bpy.types.ShapeKey]:
+    """The expressions of an avatar, or of its head: shape keys without the Basis. Empty where the head is gone."""
+    head = avatar if isinstance(avatar, bpy.types.Object) else head_of(avatar)
     if head is None or head.data.shape_keys is None:
         return []
     return list(head.data.shape_keys.key_blocks)[1:]

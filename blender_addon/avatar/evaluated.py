@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from ..protocol.avatar import F32, SH_C0
-from .host import RADIANCE
+from .host import RADIANCE, read_attribute
 
 
 def splat_objects(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
@@ -33,26 +33,11 @@ def read_evaluated(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dic
 
 def read_pose(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dict[str, F32]:
     """What moves: position, rotation and scale, as `read_evaluated` gives them."""
-    attributes = obj.evaluated_get(depsgraph).data.attributes
-    return {
-        "position": _read(attributes, "position", "vector", 3),
-        "rotation": _read(attributes, "rotation", "value", 4),
-        "scale": _read(attributes, "scale", "vector", 3),
-    }
+    data = obj.evaluated_get(depsgraph).data
+    return {name: read_attribute(data, name) for name in ("position", "rotation", "scale")}
 
 
 def read_appearance(obj: bpy.types.Object) -> dict[str, F32]:
     """What does not move with the rig: rgb and opacity. Read once and keep until the object's data changes."""
-    attributes = obj.data.attributes
-    key = "color" if attributes[RADIANCE].data_type == "FLOAT_COLOR" else "vector"
-    radiance = _read(attributes, RADIANCE, key, 4)
+    radiance = read_attribute(obj.data, RADIANCE)
     return {"rgb": radiance[:, :3] * np.float32(SH_C0) + np.float32(0.5), "opacity": np.ascontiguousarray(radiance[:, 3])}
-
-
-def _read(attributes: bpy.types.AttributeGroup, name: str, key: str, width: int) -> F32:
-    attribute = attributes.get(name)
-    if attribute is None:
-        raise LookupError(f"{attributes.id_data.name}: has no attribute {name!r}")
-    values = np.empty((len(attribute.data), width), np.float32)
-    attribute.data.foreach_get(key, values.ravel())
-    return values

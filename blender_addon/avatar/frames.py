@@ -25,6 +25,11 @@ def points_to_blender(points: F32) -> F32:
     return np.ascontiguousarray(np.stack([points[..., 0], -points[..., 2], points[..., 1]], -1), np.float32)
 
 
+def points_from_blender(points: F32) -> F32:
+    """Inverse of `points_to_blender`."""
+    return np.ascontiguousarray(np.stack([points[..., 0], points[..., 2], -points[..., 1]], -1), np.float32)
+
+
 def rig_to_blender(rig: RigArrays) -> RigArrays:
     """The same rig in Blender's frame."""
     return replace(
@@ -43,6 +48,18 @@ def splats_to_blender(splats: SplatArrays) -> SplatArrays:
         position=points_to_blender(splats.position),
         rotation=np.ascontiguousarray(turned, np.float32),
         sh=rotate_harmonics(splats.sh, TO_BLENDER),
+    )
+
+
+def splats_from_blender(splats: SplatArrays) -> SplatArrays:
+    """Inverse of `splats_to_blender`."""
+    back = _TO_BLENDER_QUATERNION * np.float32([1, -1, -1, -1])
+    turned = quaternion_product(np.broadcast_to(back, splats.rotation.shape), splats.rotation)
+    return replace(
+        splats,
+        position=points_from_blender(splats.position),
+        rotation=np.ascontiguousarray(turned, np.float32),
+        sh=rotate_harmonics(splats.sh, TO_BLENDER.T),
     )
 
 

@@ -16,11 +16,12 @@ from .bound_splats import BoundSplats
 RADIANCE = "radiance:base"
 FACE = "lookalike:face"
 CENTRE = "lookalike:centre"
-SHEAR = "lookalike:shear"
+BARYCENTRIC = "lookalike:barycentric"
 LOCAL_ROTATION = "lookalike:rotation"
 SPREAD = ("lookalike:spread_x", "lookalike:spread_y", "lookalike:spread_z")
 
 _VALUE_KEYS = {"FLOAT_VECTOR": "vector", "FLOAT_COLOR": "color", "FLOAT4": "vector"}
+_WIDTHS = {"FLOAT_VECTOR": 3, "FLOAT_COLOR": 4, "FLOAT4": 4, "QUATERNION": 4}
 
 
 def splat_data(name: str, bound: BoundSplats) -> bpy.types.ID:
@@ -47,7 +48,7 @@ def write_splats(data: bpy.types.ID, bound: BoundSplats) -> None:
         write_attribute(data, f"radiance:sh_{k}", "FLOAT_VECTOR", bound.harmonics[:, k])
     write_attribute(data, FACE, "INT", bound.face)
     write_attribute(data, CENTRE, "FLOAT_VECTOR", bound.centre)
-    write_attribute(data, SHEAR, "FLOAT", bound.shear)
+    write_attribute(data, BARYCENTRIC, "FLOAT_VECTOR", bound.barycentric)
     write_attribute(data, LOCAL_ROTATION, "QUATERNION", bound.local_rotation)
     for row, name in enumerate(SPREAD):
         write_attribute(data, name, "FLOAT_VECTOR", bound.spread[:, row])
@@ -58,3 +59,36 @@ def write_attribute(data: bpy.types.ID, name: str, data_type: str, values: np.nd
     attribute = data.attributes.get(name) or data.attributes.new(name, data_type, domain)
     wanted = np.int32 if data_type == "INT" else np.float32
     attribute.data.foreach_set(_VALUE_KEYS.get(data_type, "value"), np.ascontiguousarray(values, wanted).ravel())
+
+
+def read_splats(data: bpy.types.ID) -> BoundSplats:
+    """What `splat_data` wrote. Raises LookupError where an attribute is gone."""
+    degrees = 0
+    while f"radiance:sh_{degrees}" in data.attributes:
+        degrees += 1
+    harmonics = [read_attribute(data, f"radiance:sh_{k}") for k in range(degrees)]
+    position = read_attribute(data, "position")
+    return BoundSplats(
+        position=position,
+        rotation=read_attribute(data, "rotation"),
+        scale=read_attribute(data, "scale"),
+        radiance=read_attribute(data, RADIANCE),
+        harmonics=np.stack(harmonics, 1) if harmonics else np.zeros((len(position), 0, 3), np.float32),
+        face=read_attribute(data, FACE),
+        centre=read_attribute(data, CENTRE),
+        barycentric=read_attribute(data, BARYCENTRIC),
+        local_rotation=read_attribute(data, LOCAL_ROTATION),
+        spread=np.stack([read_attribute(data, name) for name in SPREAD], 1),
+    )
+
+
+def read_attribute(data: bpy.types.ID, name: str) -> np.ndarray:
+    """Values of one attribute, [N] or [N, C], float32 or int32. Raises LookupError where there is none."""
+    attribute = data.attributes.get(name)
+    if attribute is None:
+        raise LookupError(f"{data.name}: has no attribute {name!r}")
+    width = _WIDTHS.get(attribute.data_type)
+    count = len(attribute.data)
+    values = np.empty((count, width) if width else count, np.int32 if attribute.data_type == "INT" else np.float32)
+    attribute.data.foreach_get(_VALUE_KEYS.get(attribute.data_type, "value"), values.ravel())
+    return values

@@ -32,7 +32,7 @@ def motion_to_keys(
     Args:
         frames: [T] increasing frame numbers, fractions allowed.
         expressions: [T] values of each named expression.
-        pose: [T, J, 3] axis-angle of the rig's joints in the order of its bones, radians; None leaves the bones alone.
+        pose: [T, J, 3] axis-angle of the rig's joints in the rig's order, radians; None leaves the bones alone.
         interpolation: between keys; LINEAR for dense motion, BEZIER for a few keys to be eased.
     Returns:
         Names in `expressions` that the avatar does not have: not keyed.
@@ -40,7 +40,7 @@ def motion_to_keys(
         LookalikeError: lengths do not agree, or a value is not finite.
     """
     frames = np.asarray(frames, np.float32)
-    joints = [bone.name for bone in avatar.armature.data.bones]
+    joints = avatar.joint_names
     _check_motion(frames, expressions, pose, len(joints))
     names = {key.name for key in expression_keys(avatar.collection)}
     for name in expressions.keys() & names:
@@ -73,10 +73,10 @@ def pose_avatar(avatar: BlenderAvatar, expression: Mapping[str, float], pose: F3
         key.value = expression.get(key.name, 0.0)
     if pose is not None:
         armature = avatar.armature
-        for bone, rotation in zip(armature.data.bones, np.asarray(pose, np.float32), strict=False):
-            posed = armature.pose.bones[bone.name]
+        for joint, rotation in zip(avatar.joint_names, np.asarray(pose, np.float32), strict=False):
+            posed = armature.pose.bones[joint]
             posed.rotation_mode = "XYZ"
-            posed.rotation_euler = bone_angles(bone, rotation[None])[0].tolist()
+            posed.rotation_euler = bone_angles(posed.bone, rotation[None])[0].tolist()
 
 
 def apply_driver(avatar: BlenderAvatar, driver: Driver) -> None:

@@ -6,6 +6,7 @@ lead the mouth, a head that arrives after the eyes.
 
 from __future__ import annotations
 
+import bpy
 import numpy as np
 
 from .build import BlenderAvatar
@@ -79,6 +80,11 @@ def key_demo_performance(avatar: BlenderAvatar, frames: int = 80, start: int = 1
         rotations = np.radians(np.array([degrees for _, degrees in turns], np.float32))
         key_joint(avatar, joint, _frames(times, start, last), rotations)
     return start, last
+
+
+def key_performance(collection: bpy.types.Collection, start: int = 1, frames: int = 80) -> int:
+    """`key_demo_performance` for an avatar's collection; returns the last frame."""
+    return key_demo_performance(BlenderAvatar(collection.session_uid), frames, start)[1]
 
 
 def _frames(times: np.ndarray, start: int, last: int) -> np.ndarray:

@@ -27,6 +27,7 @@ class LOOKALIKE_PG_avatar(PropertyGroup):
     label: StringProperty(name="Name", description="Name of the person or of the avatar, as reconstructed", override=_OVERRIDABLE)
     format_version: IntProperty(options={"HIDDEN"})
     rig_id: StringProperty(name="Rig", description="Parametric head that the avatar is built on")
+    joints: StringProperty(description="Names of the rig's joints in its own order, as a JSON list", options={"HIDDEN"})
     source_path: StringProperty(
         name="Avatar File", description="The .lookalike file; relative to the .blend where possible", subtype="FILE_PATH"
     )
@@ -66,6 +67,7 @@ class LOOKALIKE_PG_part(PropertyGroup):
         options={"HIDDEN"},
     )
     level: IntProperty(name="Level of Detail", min=0, max=2, options={"HIDDEN"})
+    shoulders: IntProperty(name="Shoulders", description="How many splats at the end are the shoulders", min=0, options={"HIDDEN"})
 
 
 CLASSES = (LOOKALIKE_PG_avatar, LOOKALIKE_PG_part)

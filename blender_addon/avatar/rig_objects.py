@@ -16,7 +16,7 @@ from ..protocol.avatar import F32, I32
 from .binding_nodes import CORNERS, REST
 from .bone_shapes import dress_bones
 from .bound_splats import rest_inverse
-from .host import write_attribute
+from .host import read_attribute, write_attribute
 
 ARMATURE_MODIFIER = "Armature"
 SLIDER_MIN, SLIDER_MAX = -1.0, 1.5
@@ -61,14 +61,51 @@ def rest_mesh(head: bpy.types.Object) -> tuple[F32, I32]:
     """The neutral rig mesh: vertices [V, 3] of the Basis key, faces [F, 3], in Blender's frame."""
     mesh = head.data
     basis = mesh.shape_keys.reference_key.data if mesh.shape_keys else mesh.vertices
-    vertices = np.empty((len(basis), 3), np.float32)
-    basis.foreach_get("co", vertices.ravel())
-    faces = np.empty((len(mesh.polygons), 3), np.int32)
-    for corner, name in enumerate(CORNERS):
-        column = np.empty(len(faces), np.int32)
-        mesh.attributes[name].data.foreach_get("value", column)
-        faces[:, corner] = column
-    return vertices, faces
+    faces = np.stack([read_attribute(mesh, name) for name in CORNERS], 1)
+    return _coordinates(basis), faces
+
+
+def read_rig(armature: bpy.types.Object, head: bpy.types.Object, joints: list[str], rig_id: str) -> RigArrays:
+    """The rig as arrays again, in Blender's frame: what `new_armature` and `new_head` were given, with the user's edits.
+
+    Raises:
+        LookupError: the armature lost a bone, or the head a vertex group or an attribute of ours.
+    """
+    vertices, faces = rest_mesh(head)
+    bones = [armature.data.bones[name] for name in joints]
+    keys = list(head.data.shape_keys.key_blocks)[1:] if head.data.shape_keys else []
+    return RigArrays(
+        vertices=vertices,
+        faces=faces,
+        joints=np.array([bone.head_local for bone in bones], np.float32),
+        parents=np.array([joints.index(bone.parent.name) if bone.parent else -1 for bone in bones], np.int32),
+        weights=_weights(head, joints),
+        expressions=np.array([_coordinates(key.data) - vertices for key in keys], np.float32).reshape(-1, len(vertices), 3),
+        joint_names=tuple(joints),
+        expression_names=tuple(key.name for key in keys),
+        rig_id=rig_id,
+    )
+
+
+def _weights(head: bpy.types.Object, joints: list[str]) -> F32:
+    """[V, J] normalised skinning weights from the vertex groups."""
+    missing = [name for name in joints if name not in head.vertex_groups]
+    if missing:
+        raise LookupError(f"{head.name}: has no vertex group {missing[0]!r}")
+    column = {head.vertex_groups[name].index: i for i, name in enumerate(joints)}
+    weights = np.zeros((len(head.data.vertices), len(joints)), np.float32)
+    for vertex in head.data.vertices:
+        for element in vertex.groups:
+            if element.group in column:
+                weights[vertex.index, column[element.group]] = element.weight
+    weights[weights.sum(1) == 0, 0] = 1
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _coordinates(points: bpy.types.bpy_prop_collection) -> F32:
+    values = np.empty((len(points), 3), np.float32)
+    points.foreach_get("co", values.ravel())
+    return values
 
 
 def _fill_armature(obj: bpy.types.Object, rig: RigArrays) -> None:

@@ -40,22 +40,12 @@ def staged() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def lookalike(staged: Path) -> Iterator[ModuleType]:
-    """The staged package with the avatar's properties registered, as the add-on's `register` does."""
-    import bpy
-
+    """The staged add-on, registered as Blender registers it."""
     sys.path.insert(0, str(staged.parent))
     package = importlib.import_module(PACKAGE)
-    properties = importlib.import_module(f"{PACKAGE}.avatar.properties")
-    ours = not hasattr(bpy.types.Collection, "lookalike")
-    if ours:
-        for cls in properties.CLASSES:
-            bpy.utils.register_class(cls)
-        properties.attach()
+    package.register()
     yield package
-    if ours:  # bpy 4.2 crashes at exit where classes are still registered
-        properties.detach()
-        for cls in reversed(properties.CLASSES):
-            bpy.utils.unregister_class(cls)
+    package.unregister()  # bpy 4.2 crashes at exit where classes are still registered
 
 
 @pytest.fixture
