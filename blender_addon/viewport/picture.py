@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bpy
-import gpu
 import numpy as np
 from mathutils import Matrix
 

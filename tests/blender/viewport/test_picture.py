@@ -1,0 +1,142 @@
+"""What our shaders draw, against a plain numpy EWA rasterizer with gsplat's semantics."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+
+from tests.ewa import psnr, rasterize
+
+from .conftest import look_from
+
+SIZE = (320, 240)
+
+
+def world_splats(part, obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dict[str, np.ndarray]:
+    splats = part("avatar.evaluated").read_evaluated(obj, depsgraph)
+    matrix = np.array(obj.evaluated_get(depsgraph).matrix_world)
+    splats["position"] = splats["position"] @ matrix[:3, :3].T + matrix[:3, 3]
+    return splats
+
+
+def draw_and_expect(part, avatar, camera: bpy.types.Object) -> tuple[np.ndarray, np.ndarray]:
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    view = camera.matrix_world.inverted()
+    projection = camera.calc_matrix_camera(depsgraph, x=SIZE[0], y=SIZE[1])
+    drawn = part("viewport.picture").draw_picture(depsgraph, view, projection, SIZE)
+    shown = next(o for o in avatar.splats.values() if not o.hide_viewport)
+    expected = rasterize(**world_splats(part, shown, depsgraph), view=np.array(view), projection=np.array(projection), size=SIZE)
+    return drawn, expected
+
+
+@pytest.mark.parametrize("kind", ["PERSP", "ORTHO"])
+def test_drawn_splats_match_the_reference(part, avatar, camera, gpu, kind) -> None:
+    avatar.collection.lookalike.lod = "0"
+    camera.data.type = kind
+    camera.data.ortho_scale = 0.5
+    bpy.context.view_layer.update()
+    drawn, expected = draw_and_expect(part, avatar, camera)
+    assert expected[..., 3].mean() > 0.05, "the avatar is in the picture"
+    # Half-float targets; exact blending in double precision on the other side.
+    assert psnr(drawn, expected) > 50
+
+
+def test_shifted_close_camera_matches_the_reference(part, avatar, camera, gpu) -> None:
+    """Off-axis projection, and splats beyond the borders where gsplat clamps the Jacobian."""
+    avatar.collection.lookalike.lod = "0"
+    look_from(camera, (0.05, -0.25, 0.05))
+    camera.data.shift_x, camera.data.shift_y = 0.3, -0.15
+    bpy.context.view_layer.update()
+    drawn, expected = draw_and_expect(part, avatar, camera)
+    assert psnr(drawn, expected) > 45
+
+
+def test_moved_turned_and_scaled_avatar_matches_the_reference(part, avatar, camera, gpu) -> None:
+    avatar.collection.lookalike.lod = "0"
+    before, _ = draw_and_expect(part, avatar, camera)
+    armature = avatar.armature
+    armature.location = (0.1, 0.05, 0.02)
+    armature.rotation_euler = (0.0, 0.0, 0.0)
+    armature.scale = (1.3, 1.3, 1.3)
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    drawn, _ = draw_and_expect(part, avatar, camera)
+    splats = world_splats(part, avatar.splats[0], depsgraph)
+    splats["scale"] = splats["scale"] * 1.3
+    view, projection = camera.matrix_world.inverted(), camera.calc_matrix_camera(depsgraph, x=SIZE[0], y=SIZE[1])
+    expected = rasterize(**splats, view=np.array(view), projection=np.array(projection), size=SIZE)
+    assert psnr(drawn, expected) > 50
+    assert psnr(drawn, before) < 30, "it moved"
+
+
+def test_an_expression_changes_the_picture(part, avatar, camera, gpu) -> None:
+    avatar.collection.lookalike.lod = "0"
+    before, _ = draw_and_expect(part, avatar, camera)
+    avatar.head.data.shape_keys.key_blocks["mouthSmile"].value = 1.5
+    avatar.armature.pose.bones["jaw"].rotation_euler.x = 0.6
+    bpy.context.view_layer.update()
+    drawn, expected = draw_and_expect(part, avatar, camera)
+    assert psnr(drawn, expected) > 50
+    assert np.abs(drawn - before).max() > 0.2
+
+
+def test_hidden_avatar_is_not_drawn(part, avatar, camera, gpu) -> None:
+    layer = bpy.context.view_layer.layer_collection.children[avatar.collection.name]
+    layer.exclude = True
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    projection = camera.calc_matrix_camera(depsgraph, x=SIZE[0], y=SIZE[1])
+    drawn = part("viewport.picture").draw_picture(depsgraph, camera.matrix_world.inverted(), projection, SIZE)
+    assert drawn.max() == 0
+
+
+def test_instanced_collection_is_drawn_where_the_instance_stands(part, avatar, camera, gpu) -> None:
+    """What linking an avatar into a shot gives: an empty that instances its collection."""
+    avatar.collection.lookalike.lod = "0"
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    projection = camera.calc_matrix_camera(depsgraph, x=SIZE[0], y=SIZE[1])
+    draw = part("viewport.picture").draw_picture
+    direct = draw(depsgraph, camera.matrix_world.inverted(), projection, SIZE)
+    scene = bpy.context.scene.collection
+    home = avatar.collection
+    scene.children.unlink(home)
+    empty = bpy.data.objects.new("shot", None)
+    empty.instance_type, empty.instance_collection = "COLLECTION", home
+    empty.location = (0.2, 0.0, 0.0)
+    scene.objects.link(empty)
+    camera.location.x += 0.2
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    instanced = draw(depsgraph, camera.matrix_world.inverted(), projection, SIZE)
+    assert psnr(direct, instanced) > 50
+
+
+def test_nothing_is_uploaded_when_nothing_changed(part, avatar, gpu) -> None:
+    clouds, status = part("viewport.clouds").Clouds(), part("viewport.status").status
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    obj = avatar.splats[2]
+    _, cloud = clouds.get(obj, depsgraph)
+    status.reset()
+    cloud.refresh(obj, depsgraph)
+    assert (status.geometry_uploads, status.appearance_uploads) == (1, 1)
+    cloud.refresh(obj, depsgraph)
+    clouds.mark({obj.session_uid})
+    cloud.refresh(obj, depsgraph)
+    assert (status.geometry_uploads, status.appearance_uploads) == (1, 1), "marked, but the same splats"
+    avatar.head.data.shape_keys.key_blocks["mouthSmile"].value = 0.7
+    bpy.context.view_layer.update()
+    clouds.mark({obj.session_uid})
+    cloud.refresh(obj, depsgraph)
+    assert (status.geometry_uploads, status.appearance_uploads) == (2, 1)
+
+
+def test_an_avatar_that_lost_an_attribute_says_so(part, avatar, gpu) -> None:
+    obj = avatar.splats[2]
+    obj.modifiers.clear()
+    obj.data.attributes.remove(obj.data.attributes["scale"])
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    _, cloud = part("viewport.clouds").Clouds().get(obj, depsgraph)
+    with pytest.raises(LookupError, match="scale"):
+        cloud.refresh(obj, depsgraph)
