@@ -1,0 +1,25 @@
+"""Feed-forward and classical reconstructors behind one interface: portraits and a rig in, an avatar out."""
+
+from backend.protocol import LookalikeError
+
+from .interface import Listener, Reconstructor, Silent
+
+__all__ = ["Listener", "Reconstructor", "Silent", "model_names", "reconstructor"]
+
+
+def model_names() -> tuple[str, ...]:
+    """What `reconstructor` accepts, the default first."""
+    return ("projection",)
+
+
+def reconstructor(name: str = "projection") -> Reconstructor:
+    """The reconstructor of that name.
+
+    Raises:
+        LookalikeError: no such model.
+    """
+    if name == "projection":
+        from .projection import Projection
+
+        return Projection()
+    raise LookalikeError(f"no model named {name!r}", f"choose one of: {', '.join(model_names())}")

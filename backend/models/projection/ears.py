@@ -1,0 +1,34 @@
+"""Is an ear visible in the photo, or covered by hair? Decided in the picture: too few ear vertices face the camera."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .anatomy import SKIN_SAMPLES
+from .labels import colour_features
+from .view import View
+
+
+def visible_ears(view: View) -> dict[str, bool]:
+    """Whether "left" and "right" (the subject's) ears show.
+
+    An ear shows where enough skin-coloured person lies beside the face's rim between the eyes and the nose's base.
+    """
+    marks = view.landmarks[:, :2]
+    sample = np.clip(marks[list(SKIN_SAMPLES)].astype(int), 0, view.size - 1)
+    skin = colour_features(view.foreground[sample[:, 1], sample[:, 0]])
+    centre = np.median(skin, 0)
+    precision = np.linalg.inv(np.cov(skin.T) + 0.02 * np.eye(3))
+    width = view.face_width
+    top = int(np.clip(marks[[33, 263], 1].mean(), 0, view.size - 1))
+    bottom = int(np.clip(marks[[98, 327], 1].mean() + 0.05 * width, top + 1, view.size))
+    found = {}
+    for side, rim, sign in (("right", 234, -1), ("left", 454, 1)):
+        outwards = (np.arange(view.size) + 0.5 - marks[rim, 0]) * sign
+        columns = (outwards > 0.01 * width) & (outwards < 0.22 * width)
+        band = view.matte[top:bottom, columns] > 0.9
+        difference = colour_features(view.foreground[top:bottom, columns][band]) - centre
+        distance = np.einsum("ni,ij,nj->n", difference, precision, difference)
+        area = band.sum() / ((bottom - top) * width)
+        found[side] = bool(area > 0.025 and (distance < 9).mean() > 0.5)
+    return found

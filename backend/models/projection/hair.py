@@ -1,0 +1,130 @@
+"""The hair's volume: the scalp pushed outwards until its silhouette is the matte's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from backend.protocol.avatar import F32
+
+from . import mesh
+from .anatomy import Anatomy
+from .labels import CLOTH, Labels
+from .view import View
+
+MAX_HAIR = 0.10
+"""Metres; hair beyond this is left to the shoulders' layer."""
+NECK_RANGE = (-0.020, 0.012)
+"""How far the neck's sides may move to meet the matte, metres."""
+STEP = 0.0007
+_PASSES = 4
+MEASURED_WEIGHT, STILL_WEIGHT = 12.0, 1e3
+"""Against the membrane's cotangent weights, which are of order one."""
+
+
+def raise_hair(
+    neutral: F32,
+    posed: Sequence[F32],
+    faces: NDArray,
+    anatomy: Anatomy,
+    views: Sequence[View],
+    labels: Sequence[Labels],
+    ears: dict[str, bool],
+) -> F32:
+    """Displace scalp and neck along their normals so that the head's outline in each view is the matte's edge.
+
+    Silhouette vertices are measured, the rest follows as a smooth membrane (harmonic with a little bending).
+
+    Args:
+        neutral: [V, 3] rest vertices without hair; faces: [F, 3].
+        posed: rest vertices posed as in each view; labels: of each view's pixels.
+        ears: which ears show: there the hair must not swallow them.
+    Returns:
+        [V] height along the rest normals, metres; 0 on the face.
+    """
+    stiffness, mass = mesh.cotangent_laplacian(neutral, faces)
+    energy = stiffness + 2e-4 * stiffness.T @ (stiffness.multiply(1 / mass[:, None]))
+    normals = mesh.vertex_normals(neutral, faces)
+    still = _still_vertices(anatomy)
+    movable = ~still & (anatomy.body > 0.5) & (anatomy.ears < 0.5) & ~_beside_visible_ear(neutral, anatomy, ears)
+    low = np.where(anatomy.neck > 0.5, NECK_RANGE[0], -0.002) * anatomy.unit
+    high = _reach(neutral, anatomy)
+    above = anatomy.neck < 0.5
+    undressed = [view.matte * (label.probability[..., CLOTH] < 0.5) for view, label in zip(views, labels, strict=True)]
+    height = np.zeros(len(neutral))
+    for _ in range(_PASSES):
+        total, count = np.zeros(len(neutral)), np.zeros(len(neutral))
+        for vertices, view, person in zip(posed, views, undressed, strict=True):
+            moved = vertices + normals * height[:, None]
+            for part, picture in ((above, person), (~above, view.matte)):
+                index, gap = _silhouette_gaps(moved, faces, movable & part, view, picture)
+                target = height[index] + gap
+                near = (target > low[index] - 0.01) & (target < high[index] + 0.006)
+                index = index[near]
+                total[index] += np.clip(target[near], low[index], high[index])
+                count[index] += 1
+        held = (MEASURED_WEIGHT * count + STILL_WEIGHT * still)[:, None]
+        right = MEASURED_WEIGHT * total[:, None]
+        height = mesh.solve_symmetric(energy + sp.diags(held[:, 0] + 1e-6), right)[:, 0]
+        height = np.clip(height, low, high) * (anatomy.body > 0.5)
+    return height.astype(np.float32)
+
+
+def _still_vertices(anatomy: Anatomy) -> NDArray[np.bool_]:
+    """Face, inner parts and the neck's base keep their place; loose parts that are not skin as well."""
+    return (anatomy.face > 0.25) | (anatomy.body < 0.5) | (anatomy.base > 0.6)
+
+
+def _reach(neutral: F32, anatomy: Anatomy) -> NDArray:
+    """[V] greatest height: little on the neck, all of `MAX_HAIR` from some centimetres above it."""
+    neck = neutral[anatomy.neck > 0.5]
+    if len(neck) == 0:
+        return np.full(len(neutral), MAX_HAIR * anatomy.unit)
+    above = np.clip((neutral[:, 1] - np.percentile(neck[:, 1], 95)) / (0.05 * anatomy.unit), 0, 1)
+    reach = NECK_RANGE[1] + (MAX_HAIR - NECK_RANGE[1]) * above
+    return np.where(anatomy.neck > 0.5, NECK_RANGE[1], reach) * anatomy.unit
+
+
+def _beside_visible_ear(neutral: F32, anatomy: Anatomy, ears: dict[str, bool]) -> NDArray[np.bool_]:
+    near = np.zeros(len(neutral), bool)
+    for side, sign in (("left", 1), ("right", 0)):
+        own = (anatomy.ears > 0.5) & (anatomy.left == sign)
+        if not ears[side] or not own.any():
+            continue
+        heights = neutral[own, 1]
+        margin = 0.006 * anatomy.unit
+        near |= (anatomy.left == sign) & (neutral[:, 1] > heights.min() - margin) & (neutral[:, 1] < heights.max() + margin)
+    return near
+
+
+def _silhouette_gaps(
+    vertices: F32, faces: NDArray, movable: NDArray[np.bool_], view: View, person: F32
+) -> tuple[NDArray, NDArray]:
+    """Vertices on the outline and their distance to the matte's edge along the outline's normal.
+
+    Returns:
+        index: [M] vertices; gap: [M] metres, positive where the matte reaches further out.
+    """
+    camera = view.camera
+    normals = mesh.vertex_normals(vertices, faces)
+    facing = camera.facing(vertices, normals)
+    index = np.flatnonzero(movable & (np.abs(facing) < 0.35))
+    pixels = camera.project(vertices[index])
+    direction = (normals[index] @ camera.world_to_camera[:3, :3].T)[:, :2]
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-9
+    per_metre = camera.focal / pixels[:, 2]
+    steps = np.arange(-0.02, 0.1, STEP)
+    start = int(np.searchsorted(steps, 0.0))
+    path = pixels[:, None, :2] + direction[:, None] * (steps[None, :, None] * per_metre[:, None, None])
+    inside_crop = ((path > 1) & (path < view.size - 2)).all(-1)
+    on = view.at(person, path.reshape(-1, 2)).reshape(path.shape[:2]) > 0.5
+    on |= ndimage.binary_closing(on, np.ones((1, 5)))
+    leaves = np.where(on[:, start:].all(1), len(steps) - 1, start + (~on[:, start:]).argmax(1))
+    enters = start - 1 - on[:, start - 1 :: -1].argmax(1)
+    edge = np.where(on[:, start], leaves, enters)
+    seen = inside_crop[np.arange(len(index)), edge] & (on[:, start] | on[:, :start].any(1))
+    return index[seen], steps[edge[seen]]

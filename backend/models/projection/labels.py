@@ -1,0 +1,103 @@
+"""Hair, skin or cloth: which a pixel of the person shows, by colour models taken from the picture itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
+
+from backend.protocol.avatar import F32
+
+from .anatomy import OVAL, SKIN_SAMPLES
+from .view import View
+
+HAIR, SKIN, CLOTH = 0, 1, 2
+FALLBACK = np.float32([[0.20, 0.15, 0.12], [0.75, 0.58, 0.50], [0.25, 0.25, 0.27]])
+"""Colours [3, 3] of labels that the picture does not show at all."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Per-pixel probabilities [S, S, 3] of hair, skin and cloth; typical colours [3, 3]; which labels exist [3]."""
+
+    probability: F32
+    colour: F32
+    present: NDArray[np.bool_]
+
+
+def colour_features(rgb: NDArray) -> F32:
+    """[..., 3] luminance and two opponent channels, weighted so that hue counts more than shade."""
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    return np.stack([(red + green + blue) * 0.5, (red - green) * 2, (green - blue) * 2], -1).astype(np.float32)
+
+
+def label_pixels(view: View) -> Labels:
+    """Classify the crop's pixels by small Gaussian mixtures seeded above the eyes (hair), on the cheeks and the nose
+    (skin) and below the chin (cloth)."""
+    seeds = _seed_masks(view)
+    features = colour_features(view.foreground)
+    scores = np.full((*features.shape[:2], 3), -60.0, np.float32)
+    colour, present = FALLBACK.copy(), np.zeros(3, bool)
+    for label, mask in enumerate(seeds):
+        if mask.sum() < 60:
+            continue
+        present[label] = True
+        colour[label] = np.median(view.foreground[mask], 0)
+        scores[..., label] = _mixture_score(features, features[mask])
+    scores += _place_prior(view)
+    blur = max(1.0, 0.003 * view.size)
+    scores = cv2.GaussianBlur(np.clip(scores, -60, 60), (0, 0), blur)
+    scores -= scores.max(-1, keepdims=True)
+    weight = np.exp(scores)
+    return Labels((weight / weight.sum(-1, keepdims=True)).astype(np.float32), colour, present)
+
+
+def _seed_masks(view: View) -> list[NDArray[np.bool_]]:
+    """Pixels that surely are hair, skin and cloth."""
+    size, marks, width = view.size, view.landmarks[:, :2], view.face_width
+    rows, columns = np.mgrid[0:size, 0:size]
+    kernel = np.ones((3, 3), np.uint8)
+    solid = cv2.erode((view.matte > 0.9).astype(np.uint8), kernel, iterations=max(1, size // 170)) > 0
+    oval = marks[list(OVAL)]
+    eyes, chin = marks[[33, 263], 1].mean(), marks[152, 1]
+    outside = (
+        (columns < oval[:, 0].min() - 0.03 * width)
+        | (columns > oval[:, 0].max() + 0.03 * width)
+        | (rows < oval[:, 1].min() - 0.06 * width)
+    )
+    hair = solid & (rows < eyes) & outside
+    skin = np.zeros((size, size), np.uint8)
+    for x, y in marks[list(SKIN_SAMPLES)]:
+        cv2.circle(skin, (int(x), int(y)), max(2, int(0.04 * width)), 1, -1)
+    cloth = solid & (rows > chin + 0.32 * width)
+    return [hair, (skin > 0) & (view.matte > 0.9), cloth]
+
+
+def _place_prior(view: View) -> F32:
+    """[S, S, 3] log prior: cloth only below the chin, hair rarely on the neck, skin always possible."""
+    size, width, chin = view.size, view.face_width, view.landmarks[152, 1]
+    below = np.clip((np.arange(size) - chin + 0.12 * width) / (0.25 * width), -1, 1)[:, None]
+    prior = np.zeros((size, size, 3), np.float32)
+    prior[..., CLOTH] = np.where(below < 0, 12 * below, 2 * below)
+    prior[..., HAIR] = -1.5 * np.clip(below, 0, 1)
+    return prior
+
+
+def _mixture_score(features: F32, samples: F32, components: int = 3) -> F32:
+    """Log likelihood [S, S] under the best of a few Gaussians fitted to samples [M, 3]."""
+    samples = samples[:: max(1, len(samples) // 2000)].astype(np.float64)
+    _, member = kmeans2(samples, components, minit="++", seed=0)
+    best = np.full(features.shape[:2], -60.0, np.float32)
+    for component in range(components):
+        own = samples[member == component]
+        if len(own) < 12:
+            continue
+        mean, covariance = own.mean(0), np.cov(own.T) + 0.004 * np.eye(3)
+        root = np.linalg.inv(np.linalg.cholesky(covariance)).astype(np.float32)
+        whitened = (features - mean.astype(np.float32)) @ root.T
+        constant = np.log(len(own) / len(samples)) + np.log(np.linalg.det(root))
+        best = np.maximum(best, constant - 0.5 * (whitened**2).sum(-1))
+    return best

@@ -1,0 +1,166 @@
+"""One level of detail: subdivide, project, colour, solve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.protocol.avatar import F32, RigArrays, SplatArrays
+from backend.protocol.binding import bind, deform
+
+from . import mesh
+from .anatomy import Anatomy
+from .blend import blend
+from .fill import Fill
+from .gaussians import as_sh, select, surface_splats
+from .labels import HAIR, Labels
+from .mouth import MouthPixels
+from .observe import Observation, VertexKinds, observe
+from .parts import color_parts
+from .solve import solve_colors
+from .surface import Surface
+from .view import View
+
+DETAIL_BUDGET = 30500
+"""Splats of the head at LOD 1; what subdivision leaves of it goes to eyes, teeth and lips, then to busy hair."""
+SMOOTHNESS = 0.02
+
+
+@dataclass(frozen=True)
+class Head:
+    """What all levels share.
+
+    Attributes:
+        rig: identity-baked, hair included. anatomy: of its topology.
+        views, labels, mouths, posed: one a portrait, the most frontal first; posed are rig vertices [V, 3].
+        gains: [V, 3] a view (see `blend.light_gains`).
+        fill: completion over rig vertices. ears: which ears show. skin: [3] typical colour.
+    """
+
+    rig: RigArrays
+    anatomy: Anatomy
+    views: Sequence[View]
+    labels: Sequence[Labels]
+    mouths: Sequence[MouthPixels]
+    posed: Sequence[F32]
+    gains: Sequence[F32]
+    fill: Fill
+    ears: dict[str, bool]
+    skin: F32
+
+
+def kinds_on(surface: Surface, rig: RigArrays, anatomy: Anatomy) -> VertexKinds:
+    """The anatomy's fields at the surface's vertices."""
+    names = ("eyes", "teeth", "tongue", "cavity", "ears", "inner")
+    return VertexKinds(*(surface.sample(rig, getattr(anatomy, name)) for name in names))
+
+
+def observe_views(
+    surface: Surface,
+    kinds: VertexKinds,
+    rig: RigArrays,
+    views: Sequence[View],
+    labels: Sequence[Labels],
+    mouths: Sequence[MouthPixels],
+    posed: Sequence[F32],
+) -> list[Observation]:
+    """Project the surface into every view."""
+    spacing = float(np.median(np.linalg.norm(np.diff(surface.position[surface.edges], axis=1)[:, 0], axis=1)))
+    return [
+        observe(view, label, mouth, surface.posed(rig, vertices), surface.faces, kinds, spacing)
+        for view, label, mouth, vertices in zip(views, labels, mouths, posed, strict=True)
+    ]
+
+
+def build_level(head: Head, level: int, shoulders: SplatArrays) -> tuple[SplatArrays, SplatArrays]:
+    """Splats of the head at one level, and the shoulders with their colours solved together with it."""
+    surface = Surface.of(head.rig)
+    for _ in range(level):
+        surface = surface.refined()
+    if level == 1:
+        surface = surface.refined(_detail_faces(surface, head, DETAIL_BUDGET - len(surface)))
+    kinds = kinds_on(surface, head.rig, head.anatomy)
+    seen = observe_views(surface, kinds, head.rig, head.views, head.labels, head.mouths, head.posed)
+    first = seen[0]
+    merged = blend(head.views, seen, [surface.sample(head.rig, g) for g in head.gains])
+    label = surface.sample(head.rig, head.fill.label)
+    color = _surface_colors(surface, kinds, merged, label, head)
+    opacity = _opacities(surface, kinds, first, label, head)
+    splats = surface_splats(surface, color, opacity)
+    visible_inside = first.visible & (kinds.inner > 0.3) & (kinds.cavity < 0.3)
+    free = ((first.weight > 0.3) | visible_inside) & (first.weight >= merged.weight - 1e-6) & (kinds.cavity < 0.3)
+    kept = opacity > 0.004
+    laplacian = SMOOTHNESS * mesh.graph_laplacian(surface.edges, len(surface))[kept][:, kept]
+    return _solved(head, select(splats, kept), shoulders, free[kept], laplacian)
+
+
+def _detail_faces(surface: Surface, head: Head, room: int) -> NDArray[np.bool_]:
+    """Faces of eyes, teeth and lips' and lids' rims, as many as fit (each costs about 1.5 vertices)."""
+    rig, anatomy = head.rig, head.anatomy
+    wanted = np.maximum(anatomy.eyes * _front_of_eyes(rig.vertices, anatomy), 0.9 * anatomy.teeth)
+    merit = surface.sample(rig, wanted)[surface.faces].mean(1)
+    order = np.argsort(-merit, kind="stable")
+    chosen = np.zeros(len(surface.faces), bool)
+    chosen[order[: max(0, int(room / 1.7))]] = True
+    return chosen & (merit > 0.3)
+
+
+def _front_of_eyes(position: F32, anatomy: Anatomy) -> F32:
+    """[V] 1 on the front half of each eyeball, 0 behind."""
+    front = np.zeros(len(position), np.float32)
+    for sign in (0, 1):
+        own = (anatomy.eyes > 0.5) & (anatomy.left == sign)
+        if own.any():
+            ball = position[own]
+            low, high = ball.min(0), ball.max(0)
+            front[own] = np.clip(((ball[:, 2] - (low[2] + high[2]) / 2) / max((high[2] - low[2]) / 2, 1e-6) + 0.25) / 0.1, 0, 1)
+    return front
+
+
+def _surface_colors(surface: Surface, kinds: VertexKinds, seen: Observation, label: F32, head: Head) -> F32:
+    """Seen colours where label and sight agree, filled ones elsewhere, inner parts by their own rules."""
+    filled = surface.sample(head.rig, head.fill.blended)
+    agreement = np.clip((label * seen.label).sum(1) * 2.5 - 0.75, 0, 1)
+    trust = seen.weight * np.maximum(agreement, kinds.inner > 0.3)
+    color = trust[:, None] * seen.color + (1 - trust[:, None]) * filled
+    return color_parts(
+        color.astype(np.float32), surface.position, kinds, head.anatomy, head.rig.vertices, seen, head.views[0], head.skin
+    )
+
+
+def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F32, head: Head) -> F32:
+    """Solid, but soft at the outline by the matte, fading into the shoulders, and nothing where nobody can look."""
+    anatomy, rig = head.anatomy, head.rig
+    inner_part = (kinds.eyes > 0.3) | (kinds.teeth > 0.3) | (kinds.tongue > 0.3) | (kinds.cavity > 0.3)
+    opacity = np.where(label[:, HAIR] > 0.5, 0.97, 0.99)
+    rim = np.clip((0.45 - np.abs(seen.facing)) / 0.2, 0, 1) * (kinds.inner < 0.1)
+    matte = np.where(seen.facing > -0.3, seen.matte, 1)
+    opacity = opacity * np.where(inner_part, 1, 1 - rim * (1 - np.clip(matte, 0.02, 1)))
+    opacity = opacity * (1 - surface.sample(rig, anatomy.base))
+    opacity[np.bincount(surface.faces.ravel(), minlength=len(surface)) == 0] = 0
+    opacity = np.where(kinds.eyes > 0.5, opacity * surface.sample(rig, _front_of_eyes(rig.vertices, anatomy)), opacity)
+    left = surface.sample(rig, anatomy.left) > 0.5
+    for side, own in (("left", left), ("right", ~left)):
+        if not head.ears[side]:
+            opacity = np.where((kinds.ears > 0.5) & own, 0, opacity)
+    return opacity.astype(np.float32)
+
+
+def _solved(
+    head: Head, splats: SplatArrays, shoulders: SplatArrays, free: NDArray[np.bool_], laplacian
+) -> tuple[SplatArrays, SplatArrays]:
+    """Solve head and shoulders together in the first view."""
+    from scipy.sparse import block_diag, csr_matrix
+
+    both = SplatArrays.concatenate([splats, shoulders])
+    position, rotation, scale = deform(bind(head.rig, both), head.posed[0])
+    smoothness = block_diag([laplacian, csr_matrix((len(shoulders), len(shoulders)))], format="csr")
+    movable = np.concatenate([free, np.ones(len(shoulders), bool)])
+    color = solve_colors(head.views[0], position, rotation, scale, both.opacity, both.rgb, movable, smoothness)
+    solved = SplatArrays(
+        both.position, both.rotation, both.scale, both.opacity, as_sh(color), both.face, both.barycentric
+    )
+    return select(solved, np.arange(len(splats))), select(solved, np.arange(len(splats), len(both)))

@@ -1,0 +1,99 @@
+"""What each vertex of a surface looks like in a portrait, and how far that can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from backend.protocol.avatar import F32
+from backend.splats import rasterize_mesh
+
+from . import mesh
+from .labels import Labels
+from .mouth import MouthPixels
+from .view import View
+
+FACING = (0.3, 0.6)
+"""Cosine to the camera at which a vertex starts to be trusted, and is trusted fully."""
+DEPTH_TOLERANCE = 0.0025
+"""Metres behind the depth buffer within which a vertex still counts as visible."""
+
+
+@dataclass(frozen=True)
+class VertexKinds:
+    """Soft fields [N] of a surface that decide which pixels a vertex may take."""
+
+    eyes: F32
+    teeth: F32
+    tongue: F32
+    cavity: F32
+    ears: F32
+    inner: F32
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One view's evidence at N vertices.
+
+    Attributes:
+        color: [N, 3] sampled foreground colours, 0..1; label: [N, 3] hair, skin, cloth.
+        weight: [N] 0..1 trust; facing: [N] cosine to the camera; visible: [N] bool, not occluded.
+        pixels: [N, 3] x, y and depth in the view; matte: [N] there.
+    """
+
+    color: F32
+    label: F32
+    weight: F32
+    facing: F32
+    visible: NDArray[np.bool_]
+    pixels: F32
+    matte: F32
+
+
+def observe(
+    view: View, labels: Labels, mouth: MouthPixels, posed: F32, faces: NDArray, kinds: VertexKinds, spacing: float
+) -> Observation:
+    """Project posed vertices [N, 3] into a view.
+
+    Args:
+        spacing: mean distance of neighbouring vertices, metres; the picture is smoothed to match it.
+    """
+    pixels = view.camera.project(posed)
+    normals = mesh.vertex_normals(posed, faces)
+    facing = view.camera.facing(posed, normals)
+    visible = _visible(view, pixels, faces)
+    matte = view.at(np.minimum(view.matte, view.inside), pixels)
+    solid = np.clip((matte - 0.3) / 0.5, 0, 1)
+    weight = visible * np.clip((facing - FACING[0]) / (FACING[1] - FACING[0]), 0, 1) * solid
+    ear = visible * np.clip((facing - 0.05) / 0.2, 0, 1) * solid
+    weight = np.where(kinds.ears > 0.5, np.maximum(weight, ear), weight)
+    weight = _respect_mouth(view, weight, pixels, mouth, kinds)
+    footprint = spacing * view.camera.focal / float(np.median(pixels[:, 2]))
+    picture = view.foreground
+    if footprint > 2:
+        picture = cv2.GaussianBlur(picture, (0, 0), 0.35 * footprint)
+    color = np.clip(view.at(picture, pixels, order=3), 0, 1)
+    return Observation(color, view.at(labels.probability, pixels), weight.astype(np.float32), facing, visible, pixels, matte)
+
+
+def _visible(view: View, pixels: F32, faces: NDArray) -> NDArray[np.bool_]:
+    """In front of the depth buffer, drawn at twice the view's resolution so that thin parts survive."""
+    fine = 2 if view.size <= 512 else 1
+    _, _, depth = rasterize_mesh(pixels * np.float32([fine, fine, 1]), faces, view.size * fine, view.size * fine)
+    nearest = ndimage.maximum_filter(np.where(np.isfinite(depth), depth, 0), 3)
+    place = np.clip((pixels[:, :2] * fine).astype(int), 0, view.size * fine - 1)
+    in_crop = ((pixels[:, :2] > 1) & (pixels[:, :2] < view.size - 2)).all(1)
+    return (pixels[:, 2] < nearest[place[:, 1], place[:, 0]] + DEPTH_TOLERANCE) & in_crop
+
+
+def _respect_mouth(view: View, weight: F32, pixels: F32, mouth: MouthPixels, kinds: VertexKinds) -> F32:
+    """Skin takes nothing from between open lips, teeth only from there, cavity and tongue nothing at all."""
+    place = np.clip(pixels[:, :2].astype(int), 0, view.size - 1)
+    teeth = kinds.teeth > 0.5
+    weight = np.where(mouth.not_skin[place[:, 1], place[:, 0]] & ~teeth, 0, weight)
+    weight = np.where(teeth, weight * mouth.teeth[place[:, 1], place[:, 0]], weight)
+    return np.where((kinds.cavity > 0.3) | (kinds.tongue > 0.5), 0, weight)

@@ -1,0 +1,80 @@
+"""Eyes, teeth, tongue and mouth cavity: mostly hidden in a photo, so completed from what they are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.protocol.avatar import F32
+
+from .anatomy import Anatomy
+from .observe import Observation, VertexKinds
+from .view import View
+
+CAVITY_RIM, CAVITY_DEEP = np.float32([0.42, 0.16, 0.15]), np.float32([0.07, 0.025, 0.025])
+TONGUE = np.float32([0.60, 0.29, 0.28])
+ENAMEL = np.float32([0.80, 0.76, 0.70])
+
+
+def color_parts(
+    colors: F32, position: F32, kinds: VertexKinds, anatomy: Anatomy, neutral: F32, seen: Observation, view: View, skin: F32
+) -> F32:
+    """Replace the colours [N, 3] of inner parts at rest positions [N, 3]; `skin` [3] sets their brightness and saturation."""
+    colors = colors.copy()
+    brightness = float(np.clip(skin.mean() / 0.6, 0.25, 1.25))
+    saturation = float(np.clip((skin.max() - skin.min()) / max(skin.max(), 0.05) / 0.18, 0, 1))
+    tint = lambda c: np.clip((c * saturation + c.mean(-1, keepdims=True) * (1 - saturation)) * brightness, 0, 0.95)
+    lips = anatomy.vertices((13, 14, 82, 312, 87, 317))
+    scale = anatomy.unit
+    if len(lips):
+        depth = np.clip((neutral[lips, 2].mean() - 0.002 * scale - position[:, 2]) / (0.022 * scale), 0, 1)[:, None]
+    else:
+        depth = np.full((len(position), 1), 0.7)
+    cavity = kinds.cavity > 0.3
+    colors[cavity] = tint(CAVITY_RIM * (1 - depth) + CAVITY_DEEP * depth)[cavity]
+    tongue = kinds.tongue > 0.5
+    colors[tongue] = tint(TONGUE * (1 - 0.45 * depth))[tongue]
+    teeth = kinds.teeth > 0.5
+    if teeth.any():
+        colors[teeth] = _teeth(position, teeth, seen, view, brightness, scale)
+    for sign in (0, 1):
+        eye = (kinds.eyes > 0.5) & ((position[:, 0] > 0) == bool(sign))
+        if eye.any():
+            colors[eye] = _eye(position[eye], seen.color[eye], seen.weight[eye])
+    return colors
+
+
+def _teeth(position: F32, teeth: NDArray[np.bool_], seen: Observation, view: View, brightness: float, scale: float) -> F32:
+    """[M, 3] seen enamel where it is seen; elsewhere its bright colour, darker towards the cheeks."""
+    trusted = teeth & (seen.weight > 0.3)
+    marks = np.clip(view.landmarks[[17, 0, 84, 314], :2].astype(int), 0, view.size - 1)
+    lips = view.foreground[marks[:, 1], marks[:, 0]].mean()
+    enamel = np.clip(ENAMEL * brightness, 0, 0.9)
+    weight = seen.weight.copy()
+    if trusted.sum() > 20 and np.percentile(seen.color[trusted], 70, axis=0).mean() > 0.9 * lips:
+        enamel = np.percentile(seen.color[trusted], 70, axis=0)
+    else:
+        weight = np.zeros_like(weight)
+    middle = position[teeth, 0].mean()
+    shade = np.clip(1.05 - 0.5 * (np.abs(position[:, 0] - middle) / (0.024 * scale)) ** 2, 0.35, 1)
+    blend = np.clip(2 * weight, 0, 1)[:, None]
+    return (blend * seen.color + (1 - blend) * enamel * shade[:, None])[teeth].astype(np.float32)
+
+
+def _eye(position: F32, color: F32, weight: F32) -> F32:
+    """[M, 3] seen colours, completed by the eye's symmetry about its axis: rings of equal angle share their colour."""
+    centre = (position.min(0) + position.max(0)) / 2
+    ray = position - centre
+    angle = np.arccos(np.clip(ray[:, 2] / np.maximum(np.linalg.norm(ray, axis=1), 1e-9), -1, 1))
+    bins = np.minimum((angle / 0.08).astype(int), 24)
+    mass = np.bincount(bins, weight, 25)
+    ring = np.stack([np.bincount(bins, weight * color[:, c], 25) for c in range(3)], 1) / np.maximum(mass, 1e-6)[:, None]
+    known = np.flatnonzero(mass > 0.15)
+    if len(known) == 0:
+        return np.where(angle[:, None] < 0.5, np.float32([0.25, 0.17, 0.12]), np.float32([0.80, 0.77, 0.74])).astype(np.float32)
+    white = weight * (angle > 0.55)
+    sclera = np.percentile(color[white > 0.1], 75, axis=0) if (white > 0.1).sum() > 6 else ring[known[-1]]
+    ring = np.stack([np.interp(np.arange(25), known, ring[known, c]) for c in range(3)], 1)
+    ring[max(known[-1], 8) + 1 :] = sclera
+    blend = np.clip(2.5 * weight, 0, 1)[:, None]
+    return (blend * color + (1 - blend) * ring[bins]).astype(np.float32)

@@ -1,0 +1,131 @@
+"""The default reconstructor: no learned weights beyond the tracker's, two CPU cores, some seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from backend.models.interface import Listener
+from backend.protocol import FaceError
+from backend.protocol.avatar import F32, Avatar, Driver, RigArrays
+from backend.rig import pose_vertices
+from backend.rig.rig import Rig
+from backend.tracking.portrait import Portrait
+
+from .anatomy import Anatomy
+from .blend import blend, light_gains
+from .ears import visible_ears
+from .fill import Fill, fill_colors, fill_labels
+from .hair import raise_hair
+from .labels import SKIN, label_pixels
+from .levels import Head, build_level, kinds_on, observe_views
+from .mouth import close_lips, mouth_pixels, place_teeth
+from .shoulders import build_shoulders
+from .surface import Surface
+from .view import View, crop_box
+
+LIPS_PARTED = "lipsParted"
+"""Extra expression of every avatar: opens the closed neutral lips as far as the portrait's fit left them."""
+
+
+class Projection:
+    """Fit a parametric head, project the photo onto it, complete what is hidden, raise the hair, add shoulders."""
+
+    name = "projection"
+    licence = "GPL-3.0-or-later; landmark and matte nets Apache-2.0 (MediaPipe)"
+
+    def reconstruct(self, portraits: Sequence[Portrait], rig: Rig, listener: Listener) -> Avatar:
+        """See `backend.models.interface.Reconstructor`."""
+        from backend.tracking import fit
+
+        if not portraits:
+            raise FaceError("no portrait given", "give at least one photo with a face")
+        listener.progress(0.02, "fit", "fitting the head to the landmarks")
+        fitted = fit(portraits, rig)
+        return reconstruct_fitted(portraits, rig, fitted.vertices, fitted.drivers, listener)
+
+
+def reconstruct_fitted(
+    portraits: Sequence[Portrait], rig: Rig, neutral: F32, drivers: Sequence[Driver], listener: Listener
+) -> Avatar:
+    """The pipeline after tracking: neutral vertices [V, 3] and one driver a portrait are known."""
+    order = np.argsort([_turn(driver) for driver in drivers], kind="stable")
+    listener.progress(0.25, "hair", "reading the matte and raising the hair")
+    anatomy = Anatomy.of(rig)
+    views = [View.of(portraits[i], drivers[i]) for i in order]
+    labels = [label_pixels(view) for view in views]
+    ears = visible_ears(views[0])
+    mouths = [mouth_pixels(view) for view in views]
+
+    baked, drivers, height = _bake(rig, neutral, drivers, order, anatomy, views, labels, ears)
+    listener.rig(baked)
+    views = [replace(view, driver=drivers[i]) for view, i in zip(views, order, strict=True)]
+    posed = [pose_vertices(baked, view.driver.expression, view.driver.pose) for view in views]
+
+    listener.progress(0.35, "project", "projecting the photo")
+    base = Surface.of(baked)
+    kinds = kinds_on(base, baked, anatomy)
+    seen = observe_views(base, kinds, baked, views, labels, mouths, posed)
+    gains = light_gains(anatomy, seen)
+    merged = blend(views, seen, gains)
+    listener.progress(0.42, "fill", "completing what the photo hides")
+    label = fill_labels(baked.vertices, anatomy, height, merged, labels[0].present, ears)
+    fill = Fill(label, fill_colors(baked.vertices, anatomy, label, merged, labels[0]))
+    listener.progress(0.50, "shoulders", "building the shoulders")
+    shoulders = build_shoulders(views[0], posed[0], baked, anatomy)
+
+    head = Head(baked, anatomy, views, labels, mouths, posed, gains, fill, ears, labels[0].colour[SKIN])
+    lods = []
+    for level in (0, 1, 2):
+        listener.progress((0.55, 0.62, 0.80)[level], f"lod {level}", f"level of detail {level}")
+        splats, solved = build_level(head, level, shoulders)
+        shoulders = solved if level == 1 else shoulders
+        lods.append(splats)
+        listener.lod(level, splats, solved if level == 0 else shoulders)
+    listener.progress(1.0, "done")
+    return Avatar(baked, tuple(lods), shoulders, tuple(drivers), provenance(portraits, rig))
+
+
+def _bake(rig, neutral, drivers, order, anatomy, views, labels, ears) -> tuple[RigArrays, list[Driver], F32]:
+    """Neutral head with teeth placed, lips closed and hair raised; drivers that open the lips again; hair height [V]."""
+    bare = rig.bake(neutral)
+    posed = [pose_vertices(bare, drivers[i].expression, drivers[i].pose) for i in order]
+    teeth = place_teeth(neutral, posed[0], anatomy, views[0])
+    closing = close_lips(neutral, rig.faces, anatomy)
+    height = raise_hair(neutral, posed, rig.faces, anatomy, views, labels, ears)
+    from . import mesh
+
+    raised = neutral + mesh.vertex_normals(neutral, rig.faces) * height[:, None]
+    baked = rig.bake((raised + teeth + closing).astype(np.float32))
+    baked = replace(
+        baked,
+        joints=bare.joints,  # of the bare head: hair must not move the joints
+        expressions=np.concatenate([baked.expressions, -closing[None]]).astype(np.float32),
+        expression_names=(*baked.expression_names, LIPS_PARTED),
+    )
+    opened = [replace(d, expression={**d.expression, LIPS_PARTED: 1.0}) for d in drivers]
+    return baked, opened, height
+
+
+def _turn(driver: Driver) -> float:
+    """How far the head is turned from the camera, radians."""
+    return float(np.arccos(np.clip(-driver.world_to_camera[2, 2], -1, 1)))
+
+
+def provenance(portraits: Sequence[Portrait], rig: Rig) -> dict[str, object]:
+    """Where an avatar came from, as the file states it."""
+    from backend import __version__
+
+    return {
+        "name": portraits[0].name.rsplit(".", 1)[0],
+        "sources": [{"name": p.name, "sha256": p.sha256, "crop": list(crop_box(p))} for p in portraits],
+        "model": Projection.name,
+        "rig": rig.rig_id,
+        "licences": {"model": Projection.licence, "rig": rig.licence},
+        "consent": "not stated",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "software": f"lookalike {__version__}",
+    }

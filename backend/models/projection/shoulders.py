@@ -1,0 +1,202 @@
+"""What the matte shows beyond the rig: shoulders, clothes, long hair, as a relief that bulges like a body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from backend.protocol.avatar import F32, RigArrays, SplatArrays
+from backend.protocol.binding import quaternions
+from backend.splats import rasterize_mesh
+
+from .anatomy import Anatomy
+from .gaussians import as_sh
+from .view import View
+
+BUDGET = 9000
+FRONT_SHARE = 0.8
+"""Of the budget; the rest closes the body from behind, coarsely."""
+BULGE = 0.075
+"""Metres between the relief's rim and its middle."""
+BEHIND_NECK = 0.008
+"""Metres that the relief keeps behind the neck's surface."""
+
+
+@dataclass(frozen=True)
+class _Relief:
+    """Pixel maps [S, S] of the view: where splats go, how opaque, their depth in metres and their colour [S, S, 3]."""
+
+    region: NDArray[np.bool_]
+    opacity: F32
+    depth: F32
+    color: F32
+
+
+def build_shoulders(view: View, posed: F32, rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
+    """Splats [<= 9000] for the person's pixels that the head's mesh leaves free, and a margin below the mesh.
+
+    Args:
+        posed: [V, 3] rig vertices as in the view.
+    """
+    relief = _relief(view, posed, rig, anatomy)
+    if not relief.region.any():
+        return _empty()
+    front = _sample(view, relief, int(BUDGET * FRONT_SHARE), back=False)
+    back = _sample(view, relief, BUDGET - int(BUDGET * FRONT_SHARE), back=True)
+    splats = [_bound(part, rig, anatomy) for part in (front, back)]
+    return SplatArrays.concatenate(splats)
+
+
+def _relief(view: View, posed: F32, rig: RigArrays, anatomy: Anatomy) -> _Relief:
+    size, width, chin = view.size, view.face_width, view.landmarks[152, 1]
+    head_faces = rig.faces[(anatomy.base[rig.faces] < 0.5).all(1)]
+    _, _, head_depth = rasterize_mesh(view.camera.project(posed), head_faces, size, size)
+    head = np.isfinite(head_depth)
+    rows = np.arange(size)[:, None]
+    free = (view.matte > 0.15) & ~head & view.inside
+    free = _connected_below(free, int(min(chin + 0.1 * width, size - 1)))
+    away = ndimage.distance_transform_edt(~head)
+    beside = _ramp(away, 0.05 * width, 0.12 * width)
+    below = _ramp(rows, chin - 0.30 * width, chin - 0.05 * width)
+    thick = cv2.dilate((ndimage.distance_transform_edt(free) > 0.025 * width).astype(np.uint8), _disc(0.03 * width)) > 0
+    share = np.maximum(below, beside * thick).astype(np.float32)
+    body = free & (share > 0.02)
+    under = head & (rows > chin) & (cv2.dilate((body & (rows > chin - 0.1 * width)).astype(np.uint8), _disc(0.16 * width)) > 0)
+    under |= head & (rows > chin + 0.12 * width)
+    region = body | under
+    opacity = np.where(under, 1, view.matte * share) * _border_fade(view)
+    color = _continued_color(view, body, under, width)
+    depth = _body_depth(view, posed, anatomy, region | head, head_depth, under, width)
+    return _Relief(region, opacity.astype(np.float32), depth, color)
+
+
+def _connected_below(free: NDArray[np.bool_], row: int) -> NDArray[np.bool_]:
+    """Parts of a mask that reach below a row: the body, not a hand or a hat's tip above."""
+    parts, _ = ndimage.label(free)
+    wanted = np.unique(parts[row:])
+    return np.isin(parts, wanted[wanted > 0])
+
+
+def _border_fade(view: View) -> F32:
+    """[S, S] soft end at the crop's sides and bottom instead of a cut."""
+    size = view.size
+    ramp = _ramp(np.arange(size), 0, 0.02 * size)
+    sides = np.minimum(ramp, ramp[::-1])
+    return np.minimum(sides[None, :], ramp[::-1][:, None]).astype(np.float32)
+
+
+def _continued_color(view: View, body: NDArray[np.bool_], under: NDArray[np.bool_], width: float) -> F32:
+    """The body's colours, carried on smoothly under the head."""
+    core = ndimage.binary_erosion(body & (view.matte > 0.9), iterations=2)
+    core = core if core.sum() > 50 else body
+    index = ndimage.distance_transform_edt(~core, return_distances=False, return_indices=True)
+    spread = view.foreground[index[0], index[1]]
+    spread = cv2.GaussianBlur(spread, (0, 0), max(1.0, 0.05 * width))
+    return np.where(under[..., None], spread, view.foreground).astype(np.float32)
+
+
+def _body_depth(
+    view: View, posed: F32, anatomy: Anatomy, person: NDArray, head_depth: F32, under: NDArray, width: float
+) -> F32:
+    """[S, S] metres from the camera: inflated about the neck's depth, smooth, always behind the neck's surface."""
+    size = view.size
+    base = anatomy.base > 0.5
+    column = posed[base] if base.any() else posed[anatomy.neck > 0.5]
+    column = column if len(column) else posed
+    middle = float(view.camera.project(column)[:, 2].mean())
+    reach = 0.9 * width
+    padded = np.pad(person | (view.matte > 0.5), ((0, int(reach)), (int(reach), int(reach))), mode="edge")
+    distance = np.minimum(ndimage.distance_transform_edt(padded), reach)[:size, int(reach) : int(reach) + size]
+    distance = cv2.GaussianBlur(distance.astype(np.float32), (0, 0), 0.06 * width)
+    depth = middle + 0.02 * anatomy.unit - (np.sqrt(distance / reach) * BULGE - 0.5 * BULGE) * anatomy.unit
+    limit = np.where(np.isfinite(head_depth), head_depth + BEHIND_NECK * anatomy.unit, -np.inf)
+    depth = np.where(under, np.clip(depth + 0.03, limit, limit + 0.027), depth)
+    depth = cv2.GaussianBlur(depth.astype(np.float32), (0, 0), 0.03 * width)
+    return np.maximum(depth, np.where(under, limit, -np.inf)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Splats [N] in the model frame, not yet bound."""
+
+    position: F32
+    axes: F32
+    scale: F32
+    opacity: F32
+    color: F32
+
+
+def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
+    """A regular grid over the relief, its discs lying in the surface; the back is the front mirrored in depth, dimmed."""
+    size = view.size
+    step = max(1.0, float(np.sqrt(relief.region.sum() / budget)))
+    while True:
+        ticks = np.arange(step / 2, size, step)
+        y, x = (g.ravel() for g in np.meshgrid(ticks, ticks, indexing="ij"))
+        inside = relief.region[y.astype(int), x.astype(int)]
+        if inside.sum() <= budget:
+            break
+        step *= 1.01
+    pixels = np.stack([x, y], 1)[inside].astype(np.float32)
+    smooth = cv2.GaussianBlur(relief.color, (0, 0), 0.35 * step) if step > 1.5 else relief.color
+    depth_map = relief.depth
+    if back:
+        rear = relief.depth[relief.region].max() + 0.03
+        depth_map = cv2.GaussianBlur(2 * rear - relief.depth, (0, 0), step)
+        smooth = 0.75 * cv2.GaussianBlur(relief.color, (0, 0), 2 * step)
+    depth = view.at(depth_map, pixels)
+    metres = step * depth / view.camera.focal
+    slope = [view.at(g, pixels) * view.camera.focal / depth for g in (np.gradient(depth_map, axis=1), np.gradient(depth_map, axis=0))]
+    slope = np.clip(np.stack(slope, 1), -2.5, 2.5)
+    one, zero = np.ones(len(pixels)), np.zeros(len(pixels))
+    along_x = np.stack([one, zero, slope[:, 0]], 1)
+    along_y = np.stack([zero, one, slope[:, 1]], 1)
+    stretch = np.stack([np.linalg.norm(along_x, axis=1), np.linalg.norm(along_y, axis=1)], 1)
+    first = along_x / stretch[:, :1]
+    normal = np.cross(along_x, along_y)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    axes = np.stack([first, np.cross(normal, first), normal], 2)
+    return _Placed(
+        position=view.camera.unproject(np.concatenate([pixels, depth[:, None]], 1)),
+        axes=np.einsum("ji,njk->nik", view.camera.world_to_camera[:3, :3], axes).astype(np.float32),
+        scale=np.concatenate([stretch * metres[:, None] * 0.62, 0.15 * metres[:, None]], 1).astype(np.float32),
+        opacity=np.clip(view.at(relief.opacity, pixels), 0, 0.97).astype(np.float32),
+        color=np.clip(view.at(smooth, pixels), 0, 1),
+    )
+
+
+def _bound(placed: _Placed, rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
+    """Bind what is beside the head to the nearest triangle of scalp or neck, the rest to the still base of the neck."""
+    root = rig.weights[:, 0][rig.faces].min(1)
+    still = np.flatnonzero(root > min(0.99, root.max() - 1e-6))
+    centres = rig.vertices[rig.faces].mean(1)
+    still_top = rig.vertices[rig.faces[still], 1].max()
+    skin = (np.minimum(anatomy.body, 1 - anatomy.face)[rig.faces] > 0.5).all(1)
+    carriers = np.flatnonzero(skin)
+    nearest_still = still[cKDTree(centres[still]).query(placed.position)[1]]
+    face = nearest_still
+    if len(carriers):
+        nearest = carriers[cKDTree(centres[carriers]).query(placed.position)[1]]
+        face = np.where(placed.position[:, 1] > still_top + 0.04 * anatomy.unit, nearest, nearest_still)
+    return SplatArrays(
+        position=placed.position, rotation=quaternions(placed.axes), scale=placed.scale, opacity=placed.opacity,
+        sh=as_sh(placed.color), face=face.astype(np.int32), barycentric=np.full((len(face), 3), 1 / 3, np.float32),
+    )  # fmt: skip
+
+
+def _empty() -> SplatArrays:
+    z = np.zeros((0, 3), np.float32)
+    return SplatArrays(z, np.zeros((0, 4), np.float32), z, z[:, 0], z[:, None], np.zeros(0, np.int32), z)
+
+
+def _ramp(values: NDArray, low: float, high: float) -> NDArray:
+    return np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+
+
+def _disc(radius: float) -> NDArray[np.uint8]:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, round(radius)) + 1,) * 2).astype(np.uint8)

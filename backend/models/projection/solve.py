@@ -1,0 +1,71 @@
+"""Closed-form colours: rendering is linear in them, so the photo fixes them by least squares."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.sparse import csr_matrix
+
+from backend.protocol.avatar import F32
+from backend.splats import ColorOperator
+from backend.splats import View as SplatView
+
+from .view import View
+
+
+def trusted_pixels(view: View) -> NDArray[np.bool_]:
+    """[S, S] surely the person and nothing else; solving at the rim bakes the background into the hair."""
+    size = int(0.012 * view.size) | 1
+    return (ndimage.minimum_filter(view.matte, size) > 0.9) & view.inside
+
+
+def solve_colors(
+    view: View,
+    means: F32,
+    rotations: F32,
+    scales: F32,
+    opacities: F32,
+    colors: F32,
+    free: NDArray[np.bool_],
+    smoothness: csr_matrix,
+    damping: float = 0.03,
+    iterations: int = 20,
+) -> F32:
+    """Change the free colours so that the rendered view matches the photo; the others stay.
+
+    Minimizes ``|W (A x - alpha I)|^2 + damping |x - x0|^2 + (x - x0)^T smoothness (x - x0)`` by conjugate gradients with a
+    Jacobi preconditioner. The target is the photo times the splats' own coverage, so no colour pays for transparency.
+
+    Args:
+        means [N, 3], rotations [N, 4], scales [N, 3], opacities [N]: splats posed as in the view.
+        colors: [N, 3] x0. free: [N] bool.
+        smoothness: [N, N] positive semi-definite; keeps neighbours from drifting apart.
+    Returns:
+        [N, 3] in 0..1.
+    """
+    camera = view.camera
+    operator = ColorOperator(
+        means, rotations, scales, opacities, SplatView(camera.world_to_camera, camera.intrinsics, camera.width, camera.height)
+    )
+    weight = trusted_pixels(view).astype(np.float32)
+    target = view.foreground * operator.alpha[..., None]
+    mask = free[:, None].astype(np.float32)
+    normal = lambda x: mask * (operator.adjoint(operator.forward(x) * weight[..., None]) + damping * x + smoothness @ x)
+    residual = mask * operator.adjoint((target - operator.forward(colors)) * weight[..., None])
+    precondition = mask / (operator.gram_diagonal(weight)[:, None] + damping + smoothness.diagonal()[:, None])
+    change = np.zeros_like(colors)
+    step = precondition * residual
+    direction, energy = step, float((residual * step).sum())
+    start = energy
+    for _ in range(iterations):
+        if energy <= 1e-5 * start:
+            break
+        image = normal(direction)
+        length = energy / max(float((direction * image).sum()), 1e-20)
+        change = change + length * direction
+        residual = residual - length * image
+        step = precondition * residual
+        energy, previous = float((residual * step).sum()), energy
+        direction = step + (energy / previous) * direction
+    return np.clip(colors + change, 0, 1).astype(np.float32)
