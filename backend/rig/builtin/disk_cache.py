@@ -1,0 +1,84 @@
+"""The built-in head on disk: built once per version of the code that makes it, then read in milliseconds.
+
+The file is safetensors, named by a hash of this package's sources and data, so a changed head can never be taken for
+another. It is written atomically; a file that cannot be read is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_dir
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from backend.rig.rig import Rig
+
+ARRAYS = ("template", "faces", "shape_basis", "expression_basis", "joint_regressor", "parents", "weights", "landmarks", "mirror")
+
+
+def cache_folder() -> Path:
+    """$LOOKALIKE_CACHE, or the system's cache folder for "lookalike"."""
+    return Path(os.environ.get("LOOKALIKE_CACHE") or user_cache_dir("lookalike"))
+
+
+def version_hash() -> str:
+    """Sixteen hex digits of everything the head is made from."""
+    digest = hashlib.sha256()
+    package = resources.files(__package__)
+    sources = [p for p in package.iterdir() if p.name.endswith(".py")] + list((package / "data").iterdir())
+    shared = resources.files("backend.rig")
+    sources += [shared / "subdivision.py", shared / "skinning.py"]
+    for source in sorted(sources, key=lambda p: p.name):
+        if source.is_file():
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def to_bytes(rig: Rig) -> bytes:
+    """The rig as one safetensors file."""
+    tensors = {name: np.ascontiguousarray(getattr(rig, name)) for name in ARRAYS}
+    tensors |= {f"label/{name}": ids for name, ids in rig.labels.items()}
+    names = {"expression_names": rig.expression_names, "joint_names": rig.joint_names}
+    metadata = {key: json.dumps(value) for key, value in names.items()}
+    return save(tensors, metadata | {"rig_id": rig.rig_id, "licence": rig.licence})
+
+
+def read(path: Path) -> Rig | None:
+    """The rig in a cache file, or None where there is no readable one."""
+    try:
+        with safe_open(path, "np") as file:
+            keys, metadata = list(file.keys()), file.metadata()
+            arrays = {name: file.get_tensor(name) for name in ARRAYS}
+            labels = {key[6:]: file.get_tensor(key) for key in keys if key.startswith("label/")}
+    except (OSError, SafetensorError):
+        return None
+    return Rig(
+        **arrays,
+        labels=labels,
+        expression_names=tuple(json.loads(metadata["expression_names"])),
+        joint_names=tuple(json.loads(metadata["joint_names"])),
+        rig_id=metadata["rig_id"],
+        licence=metadata["licence"],
+    )
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write so that other processes see the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
