@@ -81,8 +81,8 @@ class Drawer:
                 height = item.height if item else 0.0
             else:
                 height = _native_height(placed, view)
-            if not placed.instance:
-                lod.measured(placed.source, view.key, height)
+            if placed.avatar is not None:
+                lod.measured(placed.avatar, placed.source.lookalike.level, view.key, height)
         status.splats = sum(len(item.cloud) for item in items)
         if items:
             self._draw_items(items, view)
@@ -141,7 +141,7 @@ def _mark_changed(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> No
         if isinstance(update.id, bpy.types.Object):
             if update.is_updated_geometry:
                 changed.add(update.id.original.session_uid)
-        elif isinstance(update.id, bpy.types.Collection | bpy.types.Scene):
+        elif isinstance(update.id, bpy.types.Collection):
             _drawer.index.invalidate()
     if changed:
         _drawer.clouds.mark(changed)

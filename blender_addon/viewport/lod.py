@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import bpy
 
 from ..avatar.levels import show_level, shown_level
-from ..avatar.parts import avatar_of, splats_of
+from ..avatar.parts import splats_of
 
 LIMITS = (160.0, 420.0)
 """Height in pixels, head and shoulders, up to which LOD 0 and LOD 1 do: splats are then about 2 pixels apart."""
@@ -47,21 +47,20 @@ def choose_level(height: float, present: int | None) -> int:
     return level
 
 
-def measured(obj: bpy.types.Object, view: Hashable, height: float) -> None:
-    """A draw saw one level of an avatar at this height, in pixels; 0 where it is out of sight. Budget: 5 microseconds."""
-    avatar = avatar_of(obj)
-    if avatar is None or avatar.lookalike.lod != "AUTO" or avatar.library is not None:
+def measured(avatar: bpy.types.Collection, level: int, view: Hashable, height: float) -> None:
+    """A draw saw `level` of an avatar at this height, in pixels; 0 where it is out of sight. Budget: 5 microseconds."""
+    if avatar.lookalike.lod != "AUTO" or avatar.library is not None:
         return
     seen = _seen.setdefault(avatar.session_uid, Seen())
     seen.heights[view] = height
     tallest = max(seen.heights.values())
     if tallest <= 0:
         return
-    level = choose_level(tallest, obj.lookalike.level)
-    if level == obj.lookalike.level:
+    wanted = choose_level(tallest, level)
+    if wanted == level:
         seen.wanted = None
-    elif level != seen.wanted:
-        seen.wanted, seen.since = level, time.monotonic()
+    elif wanted != seen.wanted:
+        seen.wanted, seen.since = wanted, time.monotonic()
     if seen.wanted is not None and not bpy.app.timers.is_registered(apply):
         bpy.app.timers.register(apply, first_interval=SETTLE)
 

@@ -12,9 +12,10 @@ import bpy
 from mathutils import Matrix
 
 from ..avatar.evaluated import splat_objects
+from ..avatar.parts import avatar_of
 
-ObjectId = tuple[str, str | None]
-"""Name and library path: what finds an object again without keeping a reference to it."""
+Identity = tuple[str, str | None]
+"""Name and library path: what finds a data-block again without keeping a reference to it."""
 
 MAX_NESTING = 8
 
@@ -26,11 +27,13 @@ class Placed:
     Attributes:
         source: the object that holds the splats.
         matrix: object space to world.
+        avatar: the collection it is a part of; None inside instances, whose level of detail is not theirs to choose.
         instance: which instance this is; "" for the object itself.
     """
 
     source: bpy.types.Object
     matrix: Matrix
+    avatar: bpy.types.Collection | None = None
     instance: str = ""
 
 
@@ -41,28 +44,32 @@ class SceneIndex:
     """
 
     def __init__(self) -> None:
-        self._splats: list[ObjectId] = []
-        self._instancers: list[ObjectId] = []
+        self._splats: list[tuple[Identity, Identity | None]] = []
+        self._instancers: list[Identity] = []
         self._count = -1
 
     def invalidate(self) -> None:
         self._count = -1
 
-    def splats(self) -> list[bpy.types.Object]:
-        """Every splat object of the file."""
+    def splats(self) -> Iterator[tuple[bpy.types.Object, bpy.types.Collection | None]]:
+        """Every splat object of the file, with its avatar."""
         self._scan()
-        return [o for o in (_find(i) for i in self._splats) if o is not None]
+        for identity, avatar in self._splats:
+            obj = _find(bpy.data.objects, identity)
+            if obj is not None:
+                yield obj, _find(bpy.data.collections, avatar) if avatar else None
 
-    def instancers(self) -> list[bpy.types.Object]:
+    def instancers(self) -> Iterator[bpy.types.Object]:
         """Every empty whose instanced collection holds splats."""
         self._scan()
-        return [o for o in (_find(i) for i in self._instancers) if o is not None]
+        return (o for o in (_find(bpy.data.objects, i) for i in self._instancers) if o is not None)
 
     def _scan(self) -> None:
         if self._count == len(bpy.data.objects):
             return
         found = splat_objects(bpy.data.objects)
-        self._splats = [_identify(o) for o in found]
+        avatars = [avatar_of(o) for o in found]
+        self._splats = [(_identify(o), _identify(a) if a else None) for o, a in zip(found, avatars, strict=True)]
         self._instancers = [_identify(o) for o in _instancers_of(found)]
         self._count = len(bpy.data.objects)
 
@@ -70,9 +77,9 @@ class SceneIndex:
 def placed_splats(index: SceneIndex, depsgraph: bpy.types.Depsgraph, space: bpy.types.SpaceView3D | None) -> Iterator[Placed]:
     """What to draw in a 3D view (`space` None: in a view layer), by the rules of visibility of Blender's own objects."""
     view_layer = depsgraph.view_layer
-    for obj in index.splats():
+    for obj, avatar in index.splats():
         if _visible(obj, view_layer, space):
-            yield Placed(obj, obj.evaluated_get(depsgraph).matrix_world)
+            yield Placed(obj, obj.evaluated_get(depsgraph).matrix_world, avatar)
     for empty in index.instancers():
         if _visible(empty, view_layer, space):
             yield from _inside(empty.instance_collection, empty.evaluated_get(depsgraph).matrix_world, empty.name_full, depsgraph, 0)
@@ -94,7 +101,7 @@ def _inside(
             nested = origin @ obj.evaluated_get(depsgraph).matrix_world
             yield from _inside(obj.instance_collection, nested, f"{instance}/{obj.name_full}", depsgraph, depth + 1)
         elif obj.lookalike.role == "SPLATS":
-            yield Placed(obj, origin @ obj.evaluated_get(depsgraph).matrix_world, instance)
+            yield Placed(obj, origin @ obj.evaluated_get(depsgraph).matrix_world, instance=instance)
 
 
 def _visible(obj: bpy.types.Object, view_layer: bpy.types.ViewLayer | None, space: bpy.types.SpaceView3D | None) -> bool:
@@ -122,9 +129,9 @@ def _holds(collection: bpy.types.Collection, holders: set[int]) -> bool:
     return collection.session_uid in holders or any(c.session_uid in holders for c in collection.children_recursive)
 
 
-def _identify(obj: bpy.types.Object) -> ObjectId:
-    return obj.name, obj.library.filepath if obj.library else None
+def _identify(data: bpy.types.ID) -> Identity:
+    return data.name, data.library.filepath if data.library else None
 
 
-def _find(identity: ObjectId) -> bpy.types.Object | None:
-    return bpy.data.objects.get(identity)
+def _find(collection: bpy.types.bpy_prop_collection, identity: Identity) -> bpy.types.ID | None:
+    return collection.get(identity)

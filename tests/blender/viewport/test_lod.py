@@ -32,7 +32,7 @@ def test_wanted_level_is_shown_once_it_has_settled(part, avatar, monkeypatch) ->
     lod, levels = part("viewport.lod"), part("avatar.levels")
     lod.forget()
     monkeypatch.setattr(lod, "_open_views", lambda: {7})
-    lod.measured(avatar.splats[2], 7, 90.0)
+    lod.measured(avatar.collection, 2, 7, 90.0)
     assert lod.apply() is not None, "still settling"
     assert levels.shown_level(avatar.collection) == 2
     time.sleep(lod.SETTLE)
@@ -44,8 +44,8 @@ def test_largest_view_decides(part, avatar, monkeypatch) -> None:
     lod = part("viewport.lod")
     lod.forget()
     monkeypatch.setattr(lod, "_open_views", lambda: {1, 2})
-    lod.measured(avatar.splats[2], 1, 900.0)
-    lod.measured(avatar.splats[2], 2, 50.0)
+    lod.measured(avatar.collection, 2, 1, 900.0)
+    lod.measured(avatar.collection, 2, 2, 50.0)
     time.sleep(lod.SETTLE)
     lod.apply()
     assert part("avatar.levels").shown_level(avatar.collection) == 2
@@ -55,7 +55,7 @@ def test_manual_level_is_left_alone(part, avatar, monkeypatch) -> None:
     lod = part("viewport.lod")
     lod.forget()
     avatar.collection.lookalike.lod = "2"
-    lod.measured(avatar.splats[2], 1, 30.0)
+    lod.measured(avatar.collection, 2, 1, 30.0)
     time.sleep(lod.SETTLE)
     lod.apply()
     assert part("avatar.levels").shown_level(avatar.collection) == 2
