@@ -26,7 +26,7 @@ from .errors import BackendError, LookalikeError, ProtocolError
 from .exchange import map_file, read_proof
 from .frames import Message, decode, encode
 from .keys import Endpoint, KeyPair
-from .messages import Body, Error, Goodbye, Hello, Ping, Pong, Welcome
+from .messages import Accepted, Body, Error, Fetch, Goodbye, Hello, Jobs, LodReady, Ping, Pong, Preview, Progress, Result, RigReady, Welcome
 from .payload import MAX_PAYLOAD_BYTES
 
 HEARTBEAT_SECONDS = 0.5
@@ -185,7 +185,7 @@ class _Line:
         for source in (self.socket, self.monitor, owner._woken):
             self.poller.register(source, zmq.POLLIN)
         self.waiting: deque[Message] = deque()
-        self.open: dict[str, str] = {}  # request -> job, from sending to the last event
+        self.open: dict[str, Message] = {}  # request id -> the request, later with its job; until its last event
         self.instance = ""
         self.began = self.heard = self.beaten = time.monotonic()
         self.lost_at: float | None = None
@@ -217,7 +217,7 @@ class _Line:
     def _take_outgoing(self) -> None:
         while not self.owner._outgoing.empty():
             message = self.owner._outgoing.get()
-            self.open[message.request] = message.job
+            self.open[message.request] = replace(message, payload=None)
             self.waiting.append(message)
         status = self.owner.status
         if self.waiting and status.error is not None and status.state != "lost":
@@ -291,8 +291,8 @@ class _Line:
 
     def _fail_open(self, error: LookalikeError) -> None:
         self.waiting.clear()
-        for request, job in self.open.items():
-            self.owner._incoming.put(Message(Error.of(error), request, job))
+        for request in self.open.values():
+            self.owner._incoming.put(Message(Error.of(error), request.request, request.job))
         self.open.clear()
 
     def _check_time(self, now: float) -> None:
@@ -334,7 +334,8 @@ class _Line:
             self._give_up("incompatible", BackendError(f"the backend is of another version: {error.message}", error.remedy))
         else:
             request = str(error.data.get("request", ""))
-            self.owner._incoming.put(Message(Error.of(error), request, self.open.pop(request, "")))
+            asked = self.open.pop(request, None)
+            self.owner._incoming.put(Message(Error.of(error), request, asked.job if asked else ""))
 
     def _dispatch(self, message: Message) -> None:
         body = message.body
@@ -356,19 +357,24 @@ class _Line:
         self.instance, self.lost_at = welcome.instance, None
         self.owner._set(Status("ready", welcome=welcome))
         if restarted:
-            sent = {m.request for m in self.waiting}
-            kept, self.waiting = self.waiting, deque()
-            self.open = {r: j for r, j in self.open.items() if r not in sent}
+            unsent = list(self.waiting)
+            for message in unsent:
+                del self.open[message.request]
             self._fail_open(BackendError("the backend was restarted and has forgotten this job", "retry"))
-            self.waiting, self.open = kept, {m.request: m.job for m in kept}
+            self.waiting.extend(unsent)
+            self.open = {message.request: replace(message, payload=None) for message in unsent}
 
     def _note(self, message: Message) -> None:
         """Keep track of which requests are still without a last word."""
-        if message.kind in ("accepted", "progress", "rig", "lod"):
-            if message.request in self.open:
-                self.open[message.request] = message.job
-        else:
-            self.open.pop(message.request, None)
+        asked = self.open.get(message.request)
+        if asked is None:
+            return
+        body = message.body
+        unfinished = isinstance(asked.body, Fetch) and isinstance(body, Jobs) and any(j.state in ("queued", "running") for j in body.jobs)
+        if unfinished or isinstance(body, (Accepted, Progress, RigReady, LodReady)):
+            self.open[message.request] = replace(asked, job=message.job)
+        elif not (isinstance(asked.body, Fetch) and isinstance(body, (Preview, Result))):
+            del self.open[message.request]  # a fetch ends with `Jobs`
 
 
 _KEY_REMEDY = "connect with a key that stands in the backend's authorized_clients, and with the backend's own public key"

@@ -40,7 +40,7 @@ class Launch:
         full = [*command, "serve", "--handover", "--parent-pid", str(os.getpid()), *arguments]
         environment = {k: v for k, v in os.environ.items() if k not in _FOREIGN_PYTHON} | {"PYTHONUTF8": "1"}
         try:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 - the command is the user's own backend
                 full,
                 cwd=folder,
                 env=environment,
@@ -84,7 +84,8 @@ class Launch:
 
     def _hand_over(self) -> None:
         """Give the backend our public key and wait for the one line that it says."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         try:
             self.process.stdin.write(json.dumps({"client_public": self.keys.public}).encode() + b"\n")
             self.process.stdin.flush()

@@ -1,0 +1,111 @@
+"""The commands and what they share: one line for a user's mistake, a log for a bug, JSON for programs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from backend.protocol.errors import LookalikeError
+
+COMMANDS = {
+    "serve": "serve",
+    "reconstruct": "reconstruct",
+    "render": "render",
+    "export": "export",
+    "info": "info",
+    "track": "track",
+    "evaluate": "evaluate",
+    "models": "lists",
+    "rigs": "lists",
+}
+"""Command -> module of this package that defines it; imported when it is asked for, so that `--help` is quick."""
+
+HELP = {
+    "serve": "Run the backend that Blender talks to.",
+    "reconstruct": "Portraits of one person -> avatar file.",
+    "render": "Picture or turntable of an avatar.",
+    "export": "Avatar -> .ply (3D Gaussian splats) or .glb.",
+    "info": "What an avatar file holds; checks it.",
+    "track": "Rig parameters of photos or of a video.",
+    "evaluate": "Reconstruct known heads and measure the error.",
+    "models": "Which reconstructors there are.",
+    "rigs": "Which parametric heads there are.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"backend.cli.{COMMANDS[cmd_name]}"), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, HELP[name]) for name in COMMANDS])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lookalike", message="%(version)s", prog_name="lookalike")
+def lookalike() -> None:
+    """Portraits become animatable 3D Gaussian head avatars."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0, or 1 with one line on standard error (with --json, an object on standard output)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One command; its exit code."""
+    as_json = "--json" in arguments
+    try:
+        lookalike.main(list(arguments), prog_name="lookalike", standalone_mode=False)
+        sys.stdout.flush()
+    except LookalikeError as error:
+        return _fail(as_json, error.code, error.message, error.remedy, error.data)
+    except click.ClickException as error:
+        usage = f"see: {error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
+        return _fail(as_json, "usage", error.format_message(), usage, {})
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(as_json, "cancelled", "cancelled", "", {})
+    except BrokenPipeError:
+        # Who read our output has had enough (`| head`); nothing more may be written, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        log = _log_bug(arguments)
+        return _fail(as_json, "bug", f"{type(error).__name__}: {error}", f"this is a bug; report it with {log}", {})
+    return 0
+
+
+def _fail(as_json: bool, code: str, message: str, remedy: str, data: dict[str, object]) -> int:
+    if as_json:
+        error = {"code": code, "message": message, "remedy": remedy, "data": data}
+        click.echo(json.dumps({"ok": False, "error": error}))
+    else:
+        line = " ".join(f"{message}; {remedy}".split() if remedy else message.split())
+        click.echo(f"lookalike: {line}", err=True)
+    return 1
+
+
+def _log_bug(arguments: Sequence[str]) -> str:
+    """Write the traceback to the log file and return its path; to standard error where there is no log."""
+    from backend.server.logs import set_up_logging
+
+    path = set_up_logging(to_stderr=False)
+    if path is None:
+        traceback.print_exc()
+        return "the traceback above"
+    logging.getLogger("lookalike").exception("command line: %s", " ".join(arguments))
+    return str(path)

@@ -1,0 +1,97 @@
+"""Jobs: what was asked, how far it is, what it produced, and how long that is kept."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from backend.protocol.errors import BackendError
+from backend.protocol.messages import Body, Error, JobInfo
+
+MAX_QUEUED = 64
+MAX_FINISHED = 64
+MAX_JOB_SECONDS = 3600.0
+
+Owner = tuple[str, str]
+"""A client: its public key and the random id that it says in `Hello`."""
+
+
+@dataclass
+class Job:
+    """One unit of work.
+
+    Attributes:
+        owner, request: who is told, under which request id.
+        body: the request.
+        spool: exchange file that holds the request's arrays, or "".
+        parts: "rig", "lod0", ..., "result" -> (event body, exchange file), in order of arrival.
+        cancel_by: when the worker must have answered a cancel (monotonic seconds), or None.
+    """
+
+    owner: Owner
+    request: str
+    body: Body
+    name: str
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    spool: str = ""
+    state: str = "queued"
+    fraction: float = 0.0
+    stage: str = "queued"
+    text: str = ""
+    created: float = field(default_factory=time.time)
+    started: float | None = None
+    cancel_by: float | None = None
+    error: Error | None = None
+    parts: dict[str, tuple[Body, str]] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
+
+    def info(self) -> JobInfo:
+        error = str(self.error)[:200] if self.error else ""
+        return JobInfo(self.id, self.body.KIND, self.name, self.state, self.fraction, self.stage, self.created, error)
+
+
+class JobQueue:
+    """First come, first served; one job runs at a time; finished ones are kept within bounds."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+
+    def add(self, job: Job) -> int:
+        """Queue a job and return how many come before it. Raises BackendError where the queue is full."""
+        waiting = len(self.queued())
+        if waiting >= MAX_QUEUED:
+            raise BackendError(f"{waiting} jobs are waiting already", "retry when some are done")
+        self._jobs[job.id] = job
+        return waiting + (self.running() is not None)
+
+    def get(self, job_id: str) -> Job:
+        """Raises BackendError where it is unknown or forgotten."""
+        if job_id not in self._jobs:
+            raise BackendError(f"there is no job {job_id[:20]!r}", "it was never accepted, or is long done and forgotten; run it again")
+        return self._jobs[job_id]
+
+    def all(self) -> Iterable[Job]:
+        return self._jobs.values()
+
+    def queued(self) -> list[Job]:
+        return [job for job in self._jobs.values() if job.state == "queued"]
+
+    def running(self) -> Job | None:
+        return next((job for job in self._jobs.values() if job.state == "running"), None)
+
+    def surplus(self, sizes: dict[str, int], budget: int) -> list[Job]:
+        """Remove and return the oldest finished jobs that exceed the count or, by `sizes` of jobs in bytes, the budget."""
+        finished = [job for job in self._jobs.values() if job.finished]
+        total = sum(sizes.get(job.id, 0) for job in finished)
+        removed = []
+        # The newest stays even where it alone exceeds the budget: its client has yet to read it.
+        while len(finished) > 1 and (len(finished) > MAX_FINISHED or total > budget):
+            oldest = finished.pop(0)
+            total -= sizes.get(oldest.id, 0)
+            removed.append(self._jobs.pop(oldest.id))
+        return removed

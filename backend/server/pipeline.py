@@ -1,0 +1,149 @@
+"""What the worker and the command line run: from files' bytes to avatars, motion and pictures.
+
+Thin functions over `backend.tracking`, `backend.models`, `backend.rig` and `backend.splats`; heavy imports happen
+inside them, so that importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backend.models.interface import Listener, Silent
+from backend.protocol.avatar import Avatar
+from backend.protocol.avatar_file import decode_avatar
+from backend.protocol.messages import Reconstruct, Render, Track
+
+if TYPE_CHECKING:
+    from backend.rig.rig import Rig
+    from backend.tracking import Portrait, Tracker
+
+logger = logging.getLogger(__name__)
+
+File = tuple[str, bytes]
+"""A name and the file's bytes."""
+
+
+def warm_up() -> tuple[str, list[str], list[str]]:
+    """Load and compile what the first job would otherwise wait for: (device in words, models, rigs)."""
+    import torch
+
+    from backend.rig import load_rig
+    from backend.splats import warm_up as compile_kernels
+
+    began = time.monotonic()
+    _tracker()
+    load_rig("builtin")
+    compile_kernels()
+    logger.info("warm in %.1f s", time.monotonic() - began)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return device, _model_names(), ["builtin"]
+
+
+def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener | None = None) -> Avatar:
+    """Portraits of one person -> avatar with its provenance.
+
+    Raises:
+        ImageError, FaceError, RigError, WeightsError: what the user can mend.
+        Cancelled: by the listener.
+    """
+    from backend.models import reconstructor
+    from backend.rig import load_rig
+
+    listener = listener or Silent()
+    listener.progress(0.0, "load", request.rig)
+    model, rig = reconstructor(request.model), load_rig(request.rig)
+    portraits = load_portraits(files, request.faces, listener)
+    avatar = model.reconstruct(portraits, rig, _Later(listener, _TRACKING_SHARE))
+    return replace(avatar, provenance=provenance(avatar, files, request, rig, portraits))
+
+
+def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener: Listener) -> list[Portrait]:
+    """Decode and measure each photo. A choice between faces travels in the error's `data`."""
+    from backend.tracking import FaceChoiceError, decode_image, make_portrait
+
+    portraits = []
+    for i, (name, data) in enumerate(files):
+        listener.progress(_TRACKING_SHARE * i / len(files), "track", name)
+        choice = faces[i] if i < len(faces) else None
+        try:
+            portraits.append(make_portrait(decode_image(data, name), name, choice, _tracker()))
+        except FaceChoiceError as error:
+            found = [{"box": [round(x, 1) for x in face.box], "score": round(float(face.score), 3)} for face in error.faces]
+            error.data.update(portrait=name, index=i, faces=found)
+            raise
+    listener.progress(_TRACKING_SHARE, "track")
+    return portraits
+
+
+def provenance(avatar: Avatar, files: Sequence[File], request: Reconstruct, rig: Rig, portraits: Sequence[Portrait]) -> dict[str, object]:
+    """What the file can prove: sources, model, rig, licences, consent, time, software; what the model said stays."""
+    from .server import software_version
+
+    facts: dict[str, object] = {
+        "name": request.name or Path(files[0][0]).stem,
+        "model": request.model,
+        "rig": rig.rig_id,
+        "rig_licence": rig.licence,
+        "tracker": _tracker().name,
+        "tracker_licence": _tracker().licence,
+    }
+    facts |= avatar.provenance
+    return facts | {
+        "name": request.name or Path(files[0][0]).stem,
+        "sources": [{"name": name, "sha256": hashlib.sha256(data).hexdigest()} for name, data in files],
+        "warnings": [warning for portrait in portraits for warning in portrait.warnings],
+        "consent": request.consent,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "software": f"lookalike {software_version()}",
+    }
+
+
+def render(avatar: bytes | Avatar, view: Render) -> np.ndarray:
+    """One picture, uint8 [size, size, 3]. Raises LookalikeError where the avatar lacks the level or an expression."""
+    from .view import picture
+
+    return picture(decode_avatar(avatar) if isinstance(avatar, bytes) else avatar, view)
+
+
+def track(files: Sequence[File], request: Track, listener: Listener | None = None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Rig parameters of photos or of one video: (arrays as in `messages.Track`, expression names)."""
+    from .motion import track_files
+
+    return track_files(files, request, listener or Silent())
+
+
+@functools.cache
+def _tracker() -> Tracker:
+    from backend.tracking import default_tracker
+
+    return default_tracker()
+
+
+def _model_names() -> list[str]:
+    from backend.models import model_names
+
+    return list(model_names())
+
+
+class _Later:
+    """A listener for a part of the job that starts at `begin` of the whole."""
+
+    def __init__(self, listener: Listener, begin: float) -> None:
+        self._listener, self._begin = listener, begin
+        self.rig, self.lod = listener.rig, listener.lod
+
+    def progress(self, fraction: float, stage: str, text: str = "") -> None:
+        self._listener.progress(self._begin + (1 - self._begin) * fraction, stage, text)
+
+
+_TRACKING_SHARE = 0.15
