@@ -9,12 +9,12 @@ from scipy.interpolate import CubicSpline
 from .mesh_operators import Points, outward, ring_grid, smoothstep
 from .skull import head_distance
 
-COLUMNS = 28
+COLUMNS = 24
 # Outline in millimetres seen from the side: backward, up. Starts at the helix root in front and runs over the top.
 OUTLINE = ((-9, 7), (-8.5, 17), (-3, 26.5), (6, 31), (15.5, 28.5), (21, 20), (22, 9), (19.5, -3), (15, -13), (10.5, -21),
            (5.5, -28.5), (-1.5, -31), (-7, -28), (-9.5, -21), (-10.5, -12), (-11, -3))  # fmt: skip
 CONCHA = (0.5, -3.0)
-RADII = (0.16, 0.32, 0.46, 0.58, 0.69, 0.79, 0.875, 0.94, 1.0)
+RADII = (0.2, 0.38, 0.52, 0.64, 0.75, 0.85, 0.93, 1.0)
 FRONT_BEHIND_CHEEK = 0.006
 """Distance of the ear's front edge behind landmark 454, metres."""
 
@@ -30,7 +30,7 @@ def left_ear(cheek: Points) -> tuple[Points, NDArray[np.int64]]:
         flat = centre + (outline - centre) * r
         rings.append(np.column_stack([flat, _height(np.full(COLUMNS, r), turn)]))
     rim = rings[-1]
-    for inset, depth in ((0.985, -2.2), (0.90, -4.5), (0.62, -6.5), (0.46, -12.0), (0.44, -20.0)):
+    for inset, depth in ((0.985, -2.2), (0.88, -4.8), (0.55, -8.0), (0.44, -20.0)):
         flat = centre + (outline - centre) * inset
         rings.append(np.column_stack([flat + [-1.5 * (1 - inset) * 6, 0], np.minimum(rim[:, 2], 2) * (inset > 0.9) + depth]))
     local = np.concatenate(rings)

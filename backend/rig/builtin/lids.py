@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.rig.skinning import rotation_matrices
+
 from . import landmarks as lm
 from .eyes import RADIUS
 from .mesh_operators import Points
@@ -62,13 +64,26 @@ def _moved_line(s: Sculptor, upper: float, lower: float) -> dict[int, Points]:
     return line
 
 
+def _around_ball(s: Sculptor, rim: int, on_line: int, target: Points) -> Points:
+    """Where a rim vertex goes with its point of the lid line: turned about the eyeball's centre by the same angle."""
+    centre = s.cage.eye_left
+    before, after = s.points[on_line] - centre, target - centre
+    before, after = before / np.linalg.norm(before), after / np.linalg.norm(after)
+    axis = np.cross(before, after)
+    sine, cosine = float(np.linalg.norm(axis)), float(before @ after)
+    if sine < 1e-9:
+        return s.cage.vertices[rim]
+    turn = rotation_matrices(axis / sine * np.arctan2(sine, cosine))
+    return centre + turn @ (s.cage.vertices[rim] - centre)
+
+
 def _lid_handles(s: Sculptor, line: dict[int, Points], crease: float) -> dict[int, Points]:
     """Handles in millimetres: the lid line, the rims with it, and the rows above and below by a share."""
     shift = {v: (target - s.points[v]) * 1e3 for v, target in line.items()}
     handles = dict(shift)
     for ring in s.cage.lids_left:
-        for vertex, on_line in zip(ring, lm.EYE_LEFT, strict=True):
-            handles[int(vertex)] = shift[on_line]
+        for vertex, on_line in zip(ring.tolist(), lm.EYE_LEFT, strict=True):
+            handles[vertex] = (_around_ball(s, vertex, on_line, line[on_line]) - s.cage.vertices[vertex]) * 1e3
     for row, lid in ((lm.ABOVE_LID_LEFT[0], lm.UPPER_LID_LEFT), (lm.BELOW_LID_LEFT[0], lm.LOWER_LID_LEFT)):
         for vertex, on_line in zip(row, lid, strict=True):
             handles[vertex] = shift[on_line] * crease

@@ -61,8 +61,8 @@ def teeth(stomion: Points, upper: bool) -> tuple[Points, NDArray[np.int64], NDAr
     edge = stomion + (np.array([0, -0.0030, -0.0042]) if upper else np.array([0, -0.0016, -0.0068]))
     groove = 0.00055 * np.abs(np.cos(across * 6.5 * np.pi)) ** 6
     profile = TEETH_PROFILE_UPPER if upper else TEETH_PROFILE_LOWER
-    normal = np.stack([np.gradient(back), -np.gradient(x)], 1)
-    normal *= -np.sign(normal[TEETH_COLUMNS // 2, 1]) / np.linalg.norm(normal, axis=1, keepdims=True) * -1
+    normal = np.stack([np.gradient(back), np.gradient(x)], 1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     shrink = 1 - 0.35 * smoothstep((np.abs(across) - 0.45) / 0.55)
     rows = []
     for index, (dy, dz) in enumerate(profile):

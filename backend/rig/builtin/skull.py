@@ -32,9 +32,10 @@ def head_distance(p: Points) -> Points:
     Proportions of a mean adult at an interpupillary distance of 62.5 mm: head 153 mm wide, 198 mm long.
     """
     d = _ellipsoid(p, (0, 0.036, -0.078), (0.0765, 0.080, 0.099))
-    d = _blend(d, _ellipsoid(p, (0, -0.030, -0.052), (0.0655, 0.079, 0.062)), 0.022)
-    d = _blend(d, _capsule(p, (0, -0.04, -0.090), (0, -0.22, -0.108), 0.055, 0.058, 1.04), 0.026)
-    return _blend(d, _ellipsoid(p, (0, -0.292, -0.112), (0.19, 0.080, 0.080)), 0.05)
+    d = _blend(d, _ellipsoid(p, (0, -0.032, -0.056), (0.0665, 0.076, 0.060)), 0.022)
+    d = _blend(d, _ellipsoid(p, (0, -0.082, -0.046), (0.040, 0.028, 0.050)), 0.015)
+    d = _blend(d, _capsule(p, (0, -0.04, -0.079), (0, -0.22, -0.117), 0.051, 0.055, 1.02), 0.030)
+    return _blend(d, _ellipsoid(p, (0, -0.286, -0.118), (0.19, 0.080, 0.070)), 0.045)
 
 
 def _blend(a: Points, b: Points, width: float) -> Points:
@@ -131,15 +132,16 @@ def _cast(directions: Points) -> Points:
 
 
 def _relax(rings: Points, mirror: NDArray[np.int64]) -> Points:
-    """[R + 1, 36, 3] spread evenly over the surface by smoothing and projecting; oval fixed, last ring on the base plane."""
+    """[R + 1, 36, 3] spread over the surface: smoothed, spaced along each column, projected; oval fixed, last ring level."""
     count = rings.shape[0]
     oval = rings[0].copy()
     onto = np.clip(np.arange(1, count) / 4, 0, 1)[:, None, None]
-    for _ in range(250):
+    for _ in range(160):
         around = np.roll(rings, 1, 1) + np.roll(rings, -1, 1)
         smooth = rings.copy()
         smooth[1:-1] = 0.5 * rings[1:-1] + 0.125 * (rings[:-2] + rings[2:] + around[1:-1])
         smooth[-1] = (2 * rings[-1] + around[-1]) / 4
+        smooth = smooth + 0.5 * (_spaced(smooth) - smooth)
         smooth[-1, :, 1] = NECK_BASE_Y
         surface = _project(smooth[1:].reshape(-1, 3), 1).reshape(smooth[1:].shape)
         surface[-1, :, 1] = NECK_BASE_Y
@@ -148,3 +150,17 @@ def _relax(rings: Points, mirror: NDArray[np.int64]) -> Points:
         rings = ((flat + flat[mirror] * [-1, 1, 1]) / 2).reshape(rings.shape)
         rings[0] = oval
     return rings
+
+
+def _spaced(rings: Points) -> Points:
+    """Each column's vertices evenly spaced along it; the neck, which carries little detail, takes twice the spacing."""
+    step = np.diff(rings, axis=0)
+    height = (rings[1:, :, 1] + rings[:-1, :, 1]) / 2
+    density = 1 - 0.5 * np.clip((-0.07 - height) / 0.06, 0, 1)
+    length = np.concatenate([np.zeros((1, rings.shape[1])), np.cumsum(np.linalg.norm(step, axis=2) * density, 0)])
+    out = rings.copy()
+    for column in range(rings.shape[1]):
+        even = np.linspace(0, length[-1, column], rings.shape[0])
+        for axis in range(3):
+            out[:, column, axis] = np.interp(even, length[:, column], rings[:, column, axis])
+    return out
