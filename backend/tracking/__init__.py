@@ -1,5 +1,6 @@
 """From a picture of a person to landmarks, matte, camera and rig parameters."""
 
+from .fit import Fit, fit
 from .images import Photo, decode_image, load_image
 from .loading import load_portrait, make_portrait
 from .portrait import Face, Portrait
@@ -8,12 +9,14 @@ from .tracker import FaceChoiceError, Tracker, choose_face, default_tracker
 __all__ = [
     "Face",
     "FaceChoiceError",
+    "Fit",
     "Photo",
     "Portrait",
     "Tracker",
     "choose_face",
     "decode_image",
     "default_tracker",
+    "fit",
     "load_image",
     "load_portrait",
     "make_portrait",

@@ -104,9 +104,8 @@ def decode_image(data: bytes, name: str) -> Photo:
 def _decode(picture: Image.Image, name: str, sha256: str) -> Photo:
     width, height = picture.size
     if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name}: {width} x {height} pixels is more than {MAX_PIXELS // 10**6} million", "save it smaller, a head needs no more than 4096 pixels"
-        )
+        reason = f"{width} x {height} pixels is more than {MAX_PIXELS // 10**6} million"
+        raise ImageError(f"{name}: {reason}", "save it smaller, 4096 pixels are enough")
     notes = []
     if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":  # MPO: a phone's photo with its depth map
         notes.append(f"{name} is {_ANIMATED.get(str(picture.format), _ANIMATED['GIF'])}")
@@ -146,15 +145,23 @@ def _to_srgb(picture: Image.Image, profile: bytes | None) -> tuple[Image.Image, 
 def _to_float(picture: Image.Image) -> tuple[F32, F32 | None]:
     """Any mode -> [H, W, 3] and, where there is transparency, [H, W]."""
     if picture.mode.startswith("I") or picture.mode == "F":
-        gray = np.nan_to_num(np.asarray(picture, np.float32), posinf=1, neginf=0)
+        gray: F32 = np.nan_to_num(np.array(picture, np.float32), posinf=1, neginf=0)
         if picture.mode != "F":
-            gray = gray / 65535  # Pillow keeps 16-bit gray as integers
+            gray /= 65535  # Pillow keeps 16-bit gray as integers
         return np.repeat(np.clip(gray, 0, 1)[..., None], 3, 2), None
     if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-        rgba = np.asarray(picture.convert("RGBA"), np.float32) / 255
+        rgba = _unit(picture.convert("RGBA"))
         alpha = np.ascontiguousarray(rgba[..., 3])
-        return rgba[..., :3] * alpha[..., None] + BACKDROP * (1 - alpha[..., None]), alpha
-    return np.asarray(picture.convert("RGB"), np.float32) / 255, None
+        colour = rgba[..., :3] * alpha[..., None] + (BACKDROP - BACKDROP * alpha[..., None])
+        return colour.astype(np.float32), alpha
+    return _unit(picture.convert("RGB")), None
+
+
+def _unit(picture: Image.Image) -> F32:
+    """8-bit channels as [H, W, C] in 0..1."""
+    array: F32 = np.array(picture, np.float32)
+    array /= 255
+    return array
 
 
 def _at_most(array: F32, side: int) -> F32:

@@ -143,7 +143,7 @@ def _blend_at_border(inner: F32, outer: F32) -> F32:
     size = len(inner)
     at = np.minimum(np.arange(size), np.arange(size)[::-1]) / (0.06 * size)
     share = np.clip(np.minimum(at[:, None], at[None]), 0, 1).astype(np.float32)
-    return inner * share + outer * (1 - share)
+    return (inner * share + outer * (1 - share)).astype(np.float32)
 
 
 def _box(array: NDArray, radius: int) -> F32:
