@@ -190,10 +190,10 @@ def log_file() -> Path:
     Raises:
         BackendError: nothing was logged yet.
     """
+    from .client.location import log_file as location
     from .protocol import BackendError
-    from .protocol.keys import default_directory
 
-    path = default_directory() / "logs" / "backend.log"
+    path = location()
     if not path.is_file():
         raise BackendError("The backend has not written a log yet", "start it first")
     return path
@@ -263,12 +263,14 @@ def export_avatar(avatar: bpy.types.Collection, path: PathLike) -> Path:
     target = Path(path)
     target = target if target.suffix == SUFFIX else target.with_name(target.name + SUFFIX)
     write_avatar(target, avatar_arrays(avatar))
+    if avatar.library is None:
+        avatar.lookalike.source_path = bpy.path.relpath(str(target)) if bpy.data.filepath else str(target)
     return target
 
 
 def select_avatar(avatar: bpy.types.Collection) -> None:
     """Select the avatar's armature and head, nothing else, and make the armature active; leaves Edit and Pose Mode."""
-    from .avatar.editing import select_avatar as select
+    from .avatar import select_avatar as select
 
     if bpy.context.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
@@ -277,7 +279,7 @@ def select_avatar(avatar: bpy.types.Collection) -> None:
 
 def duplicate_avatar(avatar: bpy.types.Collection) -> bpy.types.Collection:
     """An independent copy with its own data, pose and animation; selected."""
-    from .avatar.editing import duplicate_avatar as duplicate
+    from .avatar import duplicate_avatar as duplicate
 
     copy = duplicate(avatar).collection
     select_avatar(copy)
@@ -286,25 +288,16 @@ def duplicate_avatar(avatar: bpy.types.Collection) -> bpy.types.Collection:
 
 def delete_avatar(avatar: bpy.types.Collection) -> None:
     """Take the avatar and its data out of the file."""
-    from .avatar.editing import delete_avatar as delete
+    from .avatar import delete_avatar as delete
 
     delete(avatar)
 
 
 def reset_pose(avatar: bpy.types.Collection, expressions: bool = True, bones: bool = True) -> None:
     """Return to the neutral face; keyframes stay and win at the next frame change."""
-    from .avatar import armature_of, expression_keys, head_of
+    from .avatar import reset_pose as reset
 
-    head, armature = head_of(avatar), armature_of(avatar)
-    if expressions and head is not None:
-        for key in expression_keys(head):
-            key.value = 0.0
-    if bones and armature is not None:
-        for bone in armature.pose.bones:
-            bone.location = (0.0, 0.0, 0.0)
-            bone.rotation_euler = (0.0, 0.0, 0.0)
-            bone.rotation_quaternion = (1.0, 0.0, 0.0, 0.0)
-            bone.scale = (1.0, 1.0, 1.0)
+    reset(avatar, expressions, bones)
 
 
 def set_lod(avatar: bpy.types.Collection, level: int | None) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import bpy
 from bpy.app.handlers import persistent
 
-from . import preferences, viewport
+from . import preferences
 from .avatar import properties as avatar_properties
 from .client import backend
-from .operators import avatars, backend as backend_operators, files, jobs as job_operators, photos
+from .operators import avatars, files, photos
+from .operators import backend as backend_operators
+from .operators import jobs as job_operators
 from .ui import avatar_list, avatar_panels, create_panel, file_handlers, properties
 
 CLASSES: tuple[type, ...] = (
@@ -39,12 +41,13 @@ def register() -> None:
     bpy.types.TOPBAR_MT_file_import.append(files.draw_import)
     bpy.types.TOPBAR_MT_file_export.append(files.draw_export)
     bpy.app.handlers.load_pre.append(_before_load)
-    viewport.register()
+    # numpy, which drawing needs, takes longer to load than all of this: on the first idle moment, not while Blender starts.
+    bpy.app.timers.register(_start_drawing, first_interval=0.0, persistent=True)
 
 
 def unregister() -> None:
     """Ends jobs, threads and a backend of ours, then takes everything back."""
-    viewport.unregister()
+    _stop_drawing()
     _end_session()
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.types.TOPBAR_MT_file_export.remove(files.draw_export)
@@ -53,6 +56,21 @@ def unregister() -> None:
     avatar_properties.detach()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
+
+
+def _start_drawing() -> None:
+    from . import viewport
+
+    viewport.register()
+
+
+def _stop_drawing() -> None:
+    if bpy.app.timers.is_registered(_start_drawing):
+        bpy.app.timers.unregister(_start_drawing)
+        return
+    from . import viewport
+
+    viewport.unregister()
 
 
 @persistent

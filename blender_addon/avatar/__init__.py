@@ -1,15 +1,22 @@
-"""Avatars as Blender data: armature, rig mesh and splats that follow it natively; finding, keying and reading them."""
+"""Avatars as Blender data: armature, rig mesh and splats that follow it natively; finding, keying and reading them.
 
-from .build import BlenderAvatar, add_lod, begin_avatar, build_avatar, place_lod, prepare_lod, set_facts
-from .controls import bone_controls, expression_keys, reset_pose
-from .editing import adopt_copies, delete_avatar, duplicate_avatar, frame_avatar, rename_avatar, select_avatar
-from .evaluated import read_appearance, read_evaluated, read_pose, splat_objects
-from .export import avatar_arrays
-from .keyframes import apply_driver, key_expression, key_joint, motion_to_keys, pose_avatar
-from .levels import apply_levels, show_level, shown_level
-from .parts import active_avatar, armature_of, avatar_objects, avatar_of, find_avatars, head_of, splats_of
-from .performance import key_demo_performance, key_performance
-from .rig_objects import rest_mesh
+The names are loaded when they are first used: registering the add-on needs only `properties`, and must not wait for numpy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .build import BlenderAvatar, add_lod, begin_avatar, build_avatar, make_native, place_lod, prepare_lod, set_facts
+    from .controls import bone_controls, expression_keys, reset_pose
+    from .editing import adopt_copies, delete_avatar, duplicate_avatar, frame_avatar, rename_avatar, select_avatar
+    from .evaluated import read_appearance, read_evaluated, read_pose, splat_objects
+    from .export import avatar_arrays
+    from .keyframes import apply_driver, key_expression, key_joint, motion_to_keys, pose_avatar
+    from .levels import apply_levels, show_level, shown_level
+    from .parts import active_avatar, armature_of, avatar_objects, avatar_of, find_avatars, head_of, splats_of
+    from .performance import key_demo_performance, key_performance
+    from .rig_objects import rest_mesh
 
 __all__ = [
     "BlenderAvatar",
@@ -35,6 +42,7 @@ __all__ = [
     "key_expression",
     "key_joint",
     "key_performance",
+    "make_native",
     "motion_to_keys",
     "place_lod",
     "pose_avatar",
@@ -52,3 +60,25 @@ __all__ = [
     "splat_objects",
     "splats_of",
 ]
+
+_HOMES = {
+    "build": "BlenderAvatar add_lod begin_avatar build_avatar place_lod prepare_lod set_facts",
+    "controls": "bone_controls expression_keys reset_pose",
+    "editing": "adopt_copies delete_avatar duplicate_avatar frame_avatar rename_avatar select_avatar",
+    "evaluated": "read_appearance read_evaluated read_pose splat_objects",
+    "export": "avatar_arrays",
+    "keyframes": "apply_driver key_expression key_joint motion_to_keys pose_avatar",
+    "levels": "apply_levels show_level shown_level",
+    "parts": "active_avatar armature_of avatar_objects avatar_of find_avatars head_of splats_of",
+    "performance": "key_demo_performance key_performance",
+    "rig_objects": "rest_mesh",
+}
+"""Module -> the public names that it defines."""
+
+
+def __getattr__(name: str) -> object:
+    home = next((module for module, names in _HOMES.items() if name in names.split()), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    return value

@@ -155,7 +155,10 @@ def cancel_all() -> None:
 
 
 def pump() -> bool:
-    """Take up what the backend has said since the last call; True when the panel should be drawn again. Budget: `APPLY_SECONDS` + one event."""
+    """Take up what the backend has said since the last call; True when the panel should be drawn again.
+
+    Budget: `APPLY_SECONDS` and one event.
+    """
     before = (backend.summary(), backend.error)
     deadline = time.monotonic() + APPLY_SECONDS
     _inbox.extend(backend.update())
@@ -406,7 +409,7 @@ def _exists(avatar: BlenderAvatar) -> bool:
 
 
 def _remove_unfinished(work: _Work) -> None:
-    from ..avatar.editing import delete_avatar
+    from ..avatar import delete_avatar
 
     if work.avatar is not None and work.finished is None and _exists(work.avatar):
         delete_avatar(work.avatar.collection)

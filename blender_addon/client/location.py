@@ -24,12 +24,21 @@ def user_data_dir() -> Path:
     if chosen := os.environ.get("LOOKALIKE_DATA"):
         return Path(chosen)
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-        return Path(base) / "lookalike" / "lookalike"
+        return _local_app_data() / "lookalike" / "lookalike"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "lookalike"
     base = os.environ.get("XDG_DATA_HOME", "").strip()
     return Path(base or Path.home() / ".local" / "share") / "lookalike"
+
+
+def log_file() -> Path:
+    """Where the backend writes its log: the same file that platformdirs names in the backend."""
+    if sys.platform == "win32":
+        return _local_app_data() / "lookalike" / "Logs" / "backend.log"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Logs" / "lookalike" / "backend.log"
+    base = os.environ.get("XDG_STATE_HOME", "").strip()
+    return Path(base or Path.home() / ".local" / "state") / "lookalike" / "log" / "backend.log"
 
 
 def find_installation(folder: str = "") -> Installation:
@@ -42,6 +51,10 @@ def find_installation(folder: str = "") -> Installation:
         root = Path(folder.strip()).expanduser()
         return _checked(Installation(environment_python(root), root))
     return _checked(_recorded())
+
+
+def _local_app_data() -> Path:
+    return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
 
 
 def environment_python(root: Path) -> Path:

@@ -15,9 +15,30 @@ class _OnAvatar:
 
     avatar: StringProperty(name="Avatar", description="Name of the avatar; empty for the active one", options={"HIDDEN", "SKIP_SAVE"})
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not api.avatars(context.scene):
+            cls.poll_message_set("There is no avatar in the scene")
+            return False
+        return True
+
     def chosen(self) -> bpy.types.Collection:
         """Raises LookalikeError where there is no such avatar."""
         return api.avatar(self.avatar)
+
+
+class LOOKALIKE_OT_retry_drawing(Operator):
+    """Draw avatars in the viewport again after an error"""
+
+    bl_idname = "lookalike.retry_drawing"
+    bl_label = "Draw Again"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..viewport import retry
+
+        retry()
+        return {"FINISHED"}
 
 
 class LOOKALIKE_OT_select_avatar(_OnAvatar, Operator):
@@ -127,4 +148,5 @@ CLASSES = (
     LOOKALIKE_OT_reset_pose,
     LOOKALIKE_OT_set_lod,
     LOOKALIKE_OT_key_performance,
+    LOOKALIKE_OT_retry_drawing,
 )

@@ -52,8 +52,8 @@ class LOOKALIKE_OT_export_avatar(Operator, ExportHelper):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if api.active_avatar(context) is None and not api.avatars():
-            cls.poll_message_set("There is no avatar in the file")
+        if not api.avatars(context.scene):
+            cls.poll_message_set("There is no avatar in the scene")
             return False
         return True
 
@@ -72,6 +72,31 @@ class LOOKALIKE_OT_export_avatar(Operator, ExportHelper):
         return {"FINISHED"}
 
 
+class LOOKALIKE_OT_reveal_file(Operator):
+    """Show the avatar's .lookalike file in the system's file browser"""
+
+    bl_idname = "lookalike.reveal_file"
+    bl_label = "Show Avatar File"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        avatar = api.active_avatar(context)
+        if avatar is None or not avatar.lookalike.source_path:
+            cls.poll_message_set("The avatar has no file yet: export it")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        avatar = api.active_avatar(context)
+        path = Path(bpy.path.abspath(avatar.lookalike.source_path, library=avatar.library))
+        if not path.exists():
+            self.report({"ERROR"}, f"{path} is not there any more; export the avatar again")
+            return {"CANCELLED"}
+        bpy.ops.wm.path_open(filepath=str(path.parent))
+        return {"FINISHED"}
+
+
 def draw_import(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
     """Entry of File > Import."""
     menu.layout.operator(LOOKALIKE_OT_import_avatar.bl_idname, text="Lookalike Avatar (.lookalike)")
@@ -82,4 +107,4 @@ def draw_export(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
     menu.layout.operator(LOOKALIKE_OT_export_avatar.bl_idname, text="Lookalike Avatar (.lookalike)")
 
 
-CLASSES = (LOOKALIKE_OT_import_avatar, LOOKALIKE_OT_export_avatar)
+CLASSES = (LOOKALIKE_OT_import_avatar, LOOKALIKE_OT_export_avatar, LOOKALIKE_OT_reveal_file)

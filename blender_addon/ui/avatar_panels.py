@@ -7,19 +7,11 @@ import json
 import bpy
 from bpy.types import Menu, Panel
 
+from .. import api
 from .create_panel import SidebarPanel
 from .expression_groups import grouped, readable
 from .properties import session
 from .wrapping import draw_wrapped
-
-
-BONE_CONTROLS = (
-    ("Head", (("neck", 0, "Nod"), ("neck", 1, "Turn"), ("neck", 2, "Tilt"))),
-    ("Jaw", (("jaw", 0, "Open"), ("jaw", 2, "Sideways"))),
-    ("Left Eye", (("eye_left", 0, "Up"), ("eye_left", 2, "Sideways"))),
-    ("Right Eye", (("eye_right", 0, "Up"), ("eye_right", 2, "Sideways"))),
-)
-"""(label, (bone, axis of its rotation, label)): each is the bone's own property, so keys, drivers and poses work as ever."""
 
 
 def _active(context: bpy.types.Context) -> bpy.types.Collection | None:
@@ -57,10 +49,33 @@ class LOOKALIKE_PT_avatars(SidebarPanel, Panel):
         column.separator()
         column.menu(LOOKALIKE_MT_avatar.bl_idname, text="", icon="DOWNARROW_HLT")
         avatar = _active(context)
-        if avatar is None:
-            draw_wrapped(layout, context, "Select an avatar to pose it", "INFO")
-            return
-        layout.row(align=True).prop(avatar.lookalike, "lod", expand=True)
+        if avatar is not None:
+            _draw_levels(layout, avatar)
+        else:
+            draw_wrapped(layout, context, "Select an avatar to pose it" if api.avatars() else "No avatar in this scene yet", "INFO")
+        _draw_viewport_error(layout, context)
+
+
+def _draw_viewport_error(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Say so where the viewport had to stop drawing avatars."""
+    from ..viewport import status
+
+    if status.last_error:
+        box = layout.box()
+        draw_wrapped(box, context, f"Avatars are not drawn: {status.last_error}", "ERROR")
+        box.operator("lookalike.retry_drawing", icon="FILE_REFRESH")
+
+
+def _draw_levels(layout: bpy.types.UILayout, avatar: bpy.types.Collection) -> None:
+    """The levels that the avatar has, as one row of buttons."""
+    from ..avatar import splats_of
+
+    split = layout.split(factor=0.25)
+    split.label(text="Detail")
+    row = split.row(align=True)
+    row.prop_enum(avatar.lookalike, "lod", "AUTO", text="Auto")
+    for level in splats_of(avatar):
+        row.prop_enum(avatar.lookalike, "lod", str(level), text=str(level))
 
 
 class _ActiveAvatarPanel(SidebarPanel):
@@ -82,16 +97,16 @@ class LOOKALIKE_PT_pose(_ActiveAvatarPanel, Panel):
         reset.expressions, reset.bones = False, True
 
     def draw(self, context: bpy.types.Context) -> None:
-        from ..avatar import armature_of
+        from ..avatar import bone_controls
 
-        layout, armature = self.layout, armature_of(_active(context))
-        layout.use_property_split = True
-        for label, controls in BONE_CONTROLS:
-            column = layout.column(align=True)
-            for name, axis, text in controls:
-                bone = armature.pose.bones.get(name) if armature is not None else None
-                if bone is not None:
-                    column.prop(bone, "rotation_euler", index=axis, text=f"{label} {text}")
+        for heading, controls in bone_controls(_active(context)):
+            split = self.layout.split(factor=0.28)
+            split.label(text=heading)
+            column = split.column(align=True)
+            for bone, axis, label in controls:
+                row = column.row(align=True)
+                row.prop(bone, "rotation_euler", index=axis, text=label)
+                row.prop_decorator(bone, "rotation_euler", index=axis)
 
 
 class LOOKALIKE_PT_expressions(_ActiveAvatarPanel, Panel):
@@ -103,12 +118,11 @@ class LOOKALIKE_PT_expressions(_ActiveAvatarPanel, Panel):
         reset.expressions, reset.bones = True, False
 
     def draw(self, context: bpy.types.Context) -> None:
-        from ..avatar import expression_keys, head_of
+        from ..avatar import expression_keys
 
         layout, text = self.layout, session(context).expression_filter
         layout.prop(session(context), "expression_filter", text="", icon="VIEWZOOM", placeholder="Filter")
-        head = head_of(_active(context))
-        keys = {key.name: key for key in expression_keys(head)} if head is not None else {}
+        keys = {key.name: key for key in expression_keys(_active(context))}
         groups = grouped(keys, text)
         if not groups:
             draw_wrapped(layout, context, f"No expression is called “{text}”" if text else "This avatar has no expressions")
@@ -124,7 +138,9 @@ class LOOKALIKE_PT_expressions(_ActiveAvatarPanel, Panel):
             return
         column = body.column(align=True)
         for key in keys:
-            column.prop(key, "value", text=readable(key.name), slider=True)
+            row = column.row(align=True)
+            row.prop(key, "value", text=readable(key.name), slider=True)
+            row.prop_decorator(key, "value")
 
 
 class LOOKALIKE_PT_provenance(_ActiveAvatarPanel, Panel):

@@ -38,29 +38,14 @@ class LOOKALIKE_PT_create(SidebarPanel, Panel):
         _draw_photos(layout, context)
         column = layout.column()
         column.prop(state, "avatar_name", text="", placeholder="Name", icon="USER")
-        column.prop(state, "consent", text="", placeholder="Consent: who allowed this likeness", icon="CHECKMARK")
+        column.prop(state, "consent", text="", placeholder="Consent: who allowed this likeness", icon="GREASEPENCIL")
+        _draw_method(layout, context)
         row = layout.row()
         row.scale_y = 1.5
         count = len(state.photos)
         row.operator("lookalike.create", text=f"Create from {count} Photos" if count > 1 else "Create", icon="OUTLINER_OB_ARMATURE")
         for job in state.jobs:
             _draw_job(layout.box(), context, job)
-
-
-class LOOKALIKE_PT_create_options(SidebarPanel, Panel):
-    bl_idname = "LOOKALIKE_PT_create_options"
-    bl_parent_id = "LOOKALIKE_PT_create"
-    bl_label = "Method"
-    bl_options = {"DEFAULT_CLOSED"}
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, state = self.layout, session(context)
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        layout.prop(state, "model")
-        layout.prop(state, "rig")
-        if not backend.connected:
-            draw_wrapped(layout, context, "More choices appear once the backend runs", "INFO")
 
 
 class LOOKALIKE_PT_backend(SidebarPanel, Panel):
@@ -99,6 +84,19 @@ def _draw_photos(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     column.operator("lookalike.clear_photos", text="", icon="TRASH")
     if not state.photos:
         draw_wrapped(layout, context, "Add photos of one person, or drop them onto the viewport", "INFO")
+
+
+def _draw_method(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    header, body = layout.panel("LOOKALIKE_method", default_closed=True)
+    header.label(text="Method")
+    if body is None:
+        return
+    body.use_property_split = True
+    body.use_property_decorate = False
+    body.prop(session(context), "model")
+    body.prop(session(context), "rig")
+    if not backend.connected:
+        draw_wrapped(body, context, "More choices appear once the backend runs", "INFO")
 
 
 def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
@@ -142,4 +140,4 @@ def _draw_failure(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOK
     row.operator("lookalike.dismiss_error", icon="X").job = job.name
 
 
-CLASSES = (LOOKALIKE_UL_photos, LOOKALIKE_PT_create, LOOKALIKE_PT_create_options, LOOKALIKE_PT_backend)
+CLASSES = (LOOKALIKE_UL_photos, LOOKALIKE_PT_create, LOOKALIKE_PT_backend)

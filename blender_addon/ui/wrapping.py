@@ -7,26 +7,27 @@ from functools import lru_cache
 import blf
 import bpy
 
-_MARGIN = 48  # pixels at scale 1 that a panel's and a box's padding and an icon take from a line
+_MARGIN = 84  # pixels at scale 1 that the tabs, a panel's and a box's padding take from a region's width
+_ICON = 20
 
 
 def draw_wrapped(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
     """Draw `text` as a column of labels no wider than the region; `icon` stands before the first."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(wrap(text, context)):
+    for number, line in enumerate(wrap(text, context, 0 if icon == "NONE" else _ICON)):
         if icon == "NONE":
             column.label(text=line)
         else:
             column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
-def wrap(text: str, context: bpy.types.Context) -> tuple[str, ...]:
-    """Break `text` at spaces so that each line fits the region of `context`, in the interface's font."""
-    scale = context.preferences.system.ui_scale
-    width = context.region.width if context.region else 280
+def wrap(text: str, context: bpy.types.Context, taken: int = 0) -> tuple[str, ...]:
+    """Break `text` at spaces so that each line fits the region of `context`, less `taken` pixels, in the interface's font."""
+    scale = context.preferences.system.ui_scale or 1.0  # 0 in background mode
+    width = context.region.width if context.region else 280 * scale
     points = context.preferences.ui_styles[0].widget.points
-    return _broken(text, max(40, int(width - _MARGIN * scale)), points * scale)
+    return _broken(text, max(40, int(width - (_MARGIN + taken) * scale)), points * scale)
 
 
 @lru_cache(maxsize=128)

@@ -1,0 +1,41 @@
+"""What a real server's worker runs in these tests: no photo is looked at, the portrait's name says what happens.
+
+`slow*` takes until it is cancelled, `two*` shows two faces, `blank*` none; every other one becomes the synthetic avatar.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from backend.protocol.avatar import Avatar
+from backend.protocol.errors import FaceError
+from backend.protocol.messages import Reconstruct
+from tests.synthetic import synthetic_avatar
+
+FACES = [{"box": [210.0, 50.0, 300.0, 170.0], "score": 0.98}, {"box": [10.0, 60.0, 90.0, 160.0], "score": 0.97}]
+
+
+def warm_up() -> tuple[str, list[str], list[str]]:
+    return "test", ["projection", "other"], ["builtin", "flame"]
+
+
+def reconstruct(files: list[tuple[str, bytes]], body: Reconstruct, listener) -> Avatar:
+    for (name, _), face in zip(files, body.faces or (None,) * len(files), strict=True):
+        if name.startswith("two") and face is None:
+            message = f"{name}: two faces found"
+            raise FaceError(message, "choose one with --face 0 or --face 1", {"portrait": name, "faces": FACES})
+        if name.startswith("blank"):
+            raise FaceError(f"{name}: no face found", "choose a photo that shows one")
+    avatar = synthetic_avatar()
+    listener.progress(0.1, "track", "looking")
+    listener.rig(avatar.rig)
+    if files[0][0].startswith("slow"):
+        for step in range(600):
+            listener.progress(0.1 + step * 1e-3, "project", f"step {step}")
+            time.sleep(0.05)
+    for level, splats in enumerate(avatar.lods):
+        listener.progress(0.3 * (level + 1), "project")
+        listener.lod(level, splats, avatar.shoulders)
+    facts = {"name": body.name, "consent": body.consent, "model": body.model, "faces": list(body.faces), "images": [n for n, _ in files]}
+    return replace(avatar, provenance=facts)
