@@ -13,7 +13,7 @@ from backend.protocol.avatar import F32
 
 from . import mesh
 from .anatomy import Anatomy
-from .labels import CLOTH, Labels
+from .labels import CLOTH, Labels, rows_above_collar
 from .view import View
 
 MAX_HAIR = 0.10
@@ -21,6 +21,8 @@ MAX_HAIR = 0.10
 NECK_RANGE = (-0.020, 0.012)
 """How far the neck's sides may move to meet the matte, metres."""
 STEP = 0.0007
+INSET = 0.0015
+"""Metres that the surface stays inside the matte's edge: splats reach beyond their centres."""
 _PASSES = 4
 MEASURED_WEIGHT, STILL_WEIGHT = 12.0, 1e3
 """Against the membrane's cotangent weights, which are of order one."""
@@ -55,14 +57,15 @@ def raise_hair(
     high = _reach(neutral, anatomy)
     above = anatomy.neck < 0.5
     undressed = [view.matte * (label.probability[..., CLOTH] < 0.5) for view, label in zip(views, labels, strict=True)]
+    bare_neck = [np.where(rows_above_collar(v, l)[:, None], u, v.matte) for v, l, u in zip(views, labels, undressed, strict=True)]
     height = np.zeros(len(neutral))
     for _ in range(_PASSES):
         total, count = np.zeros(len(neutral)), np.zeros(len(neutral))
-        for vertices, view, person in zip(posed, views, undressed, strict=True):
+        for vertices, view, person, neck in zip(posed, views, undressed, bare_neck, strict=True):
             moved = vertices + normals * height[:, None]
-            for part, picture in ((above, person), (~above, view.matte)):
+            for part, picture in ((above, person), (~above, neck)):
                 index, gap = _silhouette_gaps(moved, faces, movable & part, view, picture)
-                target = height[index] + gap
+                target = height[index] + gap - INSET * anatomy.unit
                 near = (target > low[index] - 0.01) & (target < high[index] + 0.006)
                 index = index[near]
                 total[index] += np.clip(target[near], low[index], high[index])

@@ -55,6 +55,15 @@ def label_pixels(view: View) -> Labels:
     return Labels((weight / weight.sum(-1, keepdims=True)).astype(np.float32), colour, present)
 
 
+def rows_above_collar(view: View, labels: Labels) -> NDArray[np.bool_]:
+    """[S] rows above the first one below the chin whose middle is cloth."""
+    x, chin = view.landmarks[152, 0], int(np.clip(view.landmarks[152, 1], 0, view.size - 1))
+    middle = slice(max(0, int(x - 0.1 * view.face_width)), max(1, int(x + 0.1 * view.face_width)))
+    dressed = labels.probability[:, middle, CLOTH].mean(1) > 0.5
+    dressed[:chin] = False
+    return np.arange(view.size) < (int(dressed.argmax()) if dressed.any() else view.size)
+
+
 def _seed_masks(view: View) -> list[NDArray[np.bool_]]:
     """Pixels that surely are hair, skin and cloth."""
     size, marks, width = view.size, view.landmarks[:, :2], view.face_width

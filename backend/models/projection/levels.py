@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.protocol.avatar import F32, RigArrays, SplatArrays
 from backend.protocol.binding import bind, deform
+from backend.splats import rasterize_mesh
 
 from . import mesh
 from .anatomy import Anatomy
@@ -26,7 +28,10 @@ from .view import View
 
 DETAIL_BUDGET = 30500
 """Splats of the head at LOD 1; what subdivision leaves of it goes to eyes, teeth and lips, then to busy hair."""
-SMOOTHNESS = 0.02
+VANISHING = 1 / 255
+"""Opacity below which a splat never shows."""
+SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.02, 0.03, 0.4
+"""Of the colour solve, in units of pixels that a splat covers."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ def build_level(head: Head, level: int, shoulders: SplatArrays) -> tuple[SplatAr
     for _ in range(level):
         surface = surface.refined()
     if level == 1:
-        surface = surface.refined(_detail_faces(surface, head, DETAIL_BUDGET - len(surface)))
+        hidden = int((_presence(surface, head) <= VANISHING).sum())
+        surface = surface.refined(_detail_faces(surface, head, DETAIL_BUDGET + hidden))
     kinds = kinds_on(surface, head.rig, head.anatomy)
     seen = observe_views(surface, kinds, head.rig, head.views, head.labels, head.mouths, head.posed)
     first = seen[0]
@@ -90,22 +96,50 @@ def build_level(head: Head, level: int, shoulders: SplatArrays) -> tuple[SplatAr
     color = _surface_colors(surface, kinds, merged, label, head)
     opacity = _opacities(surface, kinds, first, label, head)
     splats = surface_splats(surface, color, opacity)
-    visible_inside = first.visible & (kinds.inner > 0.3) & (kinds.cavity < 0.3)
-    free = ((first.weight > 0.3) | visible_inside) & (first.weight >= merged.weight - 1e-6) & (kinds.cavity < 0.3)
-    kept = opacity > 0.004
+    free = first.visible & (first.facing > 0.1) & (first.weight >= merged.weight - 1e-6) & (kinds.cavity < 0.3) & (kinds.tongue < 0.5)
+    free &= (kinds.teeth < 0.5) | (first.weight > 0.3)
+    damping = DAMPING + GRAZING_DAMPING * np.clip(1 - first.weight / 0.3, 0, 1) * (1 - kinds.inner)
+    kept = opacity > VANISHING
     laplacian = SMOOTHNESS * mesh.graph_laplacian(surface.edges, len(surface))[kept][:, kept]
-    return _solved(head, select(splats, kept), shoulders, free[kept], laplacian)
+    return _solved(head, select(splats, kept), shoulders, free[kept], damping[kept].astype(np.float32), laplacian)
 
 
-def _detail_faces(surface: Surface, head: Head, room: int) -> NDArray[np.bool_]:
-    """Faces of eyes, teeth and lips' and lids' rims, as many as fit (each costs about 1.5 vertices)."""
+def _detail_faces(surface: Surface, head: Head, budget: int) -> NDArray[np.bool_]:
+    """Faces to split further, as many as fit: eyes and teeth, then whatever spreads most detail of the photo over one face."""
     rig, anatomy = head.rig, head.anatomy
-    wanted = np.maximum(anatomy.eyes * _front_of_eyes(rig.vertices, anatomy), 0.9 * anatomy.teeth)
-    merit = surface.sample(rig, wanted)[surface.faces].mean(1)
-    order = np.argsort(-merit, kind="stable")
+    parts = np.maximum(anatomy.eyes * _front_of_eyes(rig.vertices, anatomy), anatomy.teeth)
+    merit = np.where(surface.sample(rig, parts)[surface.faces].mean(1) > 0.3, np.inf, _missing_detail(surface, head))
+    order = np.argsort(-merit, kind="stable")[: np.count_nonzero(merit > 0)]
+    low, high = 0, len(order)
+    while low < high:  # the number of new vertices grows with the number of faces: bisect
+        middle = (low + high + 1) // 2
+        split = surface.faces[order[:middle]]
+        low, high = (middle, high) if len(surface) + len(mesh.edges(split)) <= budget else (low, middle - 1)
     chosen = np.zeros(len(surface.faces), bool)
-    chosen[order[: max(0, int(room / 1.7))]] = True
-    return chosen & (merit > 0.3)
+    chosen[order[:low]] = True
+    return chosen
+
+
+def _missing_detail(surface: Surface, head: Head) -> F32:
+    """[F] what a face hides of the first photo: contrast at its scale times its size in pixels; 0 where it is not seen."""
+    view = head.views[0]
+    posed = surface.posed(head.rig, head.posed[0])
+    pixels = view.camera.project(posed)
+    corners = pixels[surface.faces][:, :, :2]
+    u, v = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = np.abs(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]) / 2
+    facing = view.camera.facing(posed, surface.normals)[surface.faces].mean(1)
+    centre = corners.mean(1)
+    gray = view.foreground.mean(-1)
+    contrast = np.abs(gray - cv2.GaussianBlur(gray, (0, 0), 0.006 * view.size))
+    contrast = cv2.GaussianBlur(contrast, (0, 0), 0.006 * view.size)
+    rim = np.abs(view.matte - cv2.GaussianBlur(view.matte, (0, 0), 0.01 * view.size))
+    _, _, depth = rasterize_mesh(pixels, surface.faces, view.size, view.size)
+    nearest = view.at(np.where(np.isfinite(depth), depth, 0), centre)
+    shown = (pixels[surface.faces][:, :, 2].mean(1) < nearest + 0.006) & (facing > -0.1)
+    merit = np.sqrt(area) * (view.at(contrast, centre) + 0.3 * view.at(rim, centre) + 0.002) * shown
+    merit[(surface.sample(head.rig, head.anatomy.cavity)[surface.faces] > 0.1).any(1)] = 0
+    return merit
 
 
 def _front_of_eyes(position: F32, anatomy: Anatomy) -> F32:
@@ -133,24 +167,30 @@ def _surface_colors(surface: Surface, kinds: VertexKinds, seen: Observation, lab
 
 def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F32, head: Head) -> F32:
     """Solid, but soft at the outline by the matte, fading into the shoulders, and nothing where nobody can look."""
-    anatomy, rig = head.anatomy, head.rig
     inner_part = (kinds.eyes > 0.3) | (kinds.teeth > 0.3) | (kinds.tongue > 0.3) | (kinds.cavity > 0.3)
     opacity = np.where(label[:, HAIR] > 0.5, 0.97, 0.99)
     rim = np.clip((0.45 - np.abs(seen.facing)) / 0.2, 0, 1) * (kinds.inner < 0.1)
     matte = np.where(seen.facing > -0.3, seen.matte, 1)
     opacity = opacity * np.where(inner_part, 1, 1 - rim * (1 - np.clip(matte, 0.02, 1)))
-    opacity = opacity * (1 - surface.sample(rig, anatomy.base))
-    opacity[np.bincount(surface.faces.ravel(), minlength=len(surface)) == 0] = 0
-    opacity = np.where(kinds.eyes > 0.5, opacity * surface.sample(rig, _front_of_eyes(rig.vertices, anatomy)), opacity)
+    return (opacity * _presence(surface, head)).astype(np.float32)
+
+
+def _presence(surface: Surface, head: Head) -> F32:
+    """[N] 0 where nobody can look or something else stands: behind the eyes, below the neck, in ears under hair."""
+    anatomy, rig = head.anatomy, head.rig
+    shown = 1 - surface.sample(rig, anatomy.base)
+    eyes = surface.sample(rig, anatomy.eyes) > 0.5
+    shown = np.where(eyes, surface.sample(rig, _front_of_eyes(rig.vertices, anatomy)), shown)
     left = surface.sample(rig, anatomy.left) > 0.5
     for side, own in (("left", left), ("right", ~left)):
         if not head.ears[side]:
-            opacity = np.where((kinds.ears > 0.5) & own, 0, opacity)
-    return opacity.astype(np.float32)
+            shown = np.where((surface.sample(rig, anatomy.ears) > 0.5) & own, 0, shown)
+    shown[np.bincount(surface.faces.ravel(), minlength=len(surface)) == 0] = 0
+    return shown.astype(np.float32)
 
 
 def _solved(
-    head: Head, splats: SplatArrays, shoulders: SplatArrays, free: NDArray[np.bool_], laplacian
+    head: Head, splats: SplatArrays, shoulders: SplatArrays, free: NDArray[np.bool_], damping: F32, laplacian
 ) -> tuple[SplatArrays, SplatArrays]:
     """Solve head and shoulders together in the first view."""
     from scipy.sparse import block_diag, csr_matrix
@@ -159,7 +199,10 @@ def _solved(
     position, rotation, scale = deform(bind(head.rig, both), head.posed[0])
     smoothness = block_diag([laplacian, csr_matrix((len(shoulders), len(shoulders)))], format="csr")
     movable = np.concatenate([free, np.ones(len(shoulders), bool)])
-    color = solve_colors(head.views[0], position, rotation, scale, both.opacity, both.rgb, movable, smoothness)
+    color = solve_colors(
+        head.views[0], position, rotation, scale, both.opacity, both.rgb, movable, smoothness,
+        np.concatenate([damping, np.full(len(shoulders), DAMPING, np.float32)]),
+    )  # fmt: skip
     solved = SplatArrays(
         both.position, both.rotation, both.scale, both.opacity, as_sh(color), both.face, both.barycentric
     )

@@ -13,8 +13,10 @@ from backend.protocol import FaceError
 from backend.protocol.avatar import F32, Avatar, Driver, RigArrays
 from backend.rig import pose_vertices
 from backend.rig.rig import Rig
+from backend.tracking.fit import Fit, fit
 from backend.tracking.portrait import Portrait
 
+from . import mesh
 from .anatomy import Anatomy
 from .blend import blend, light_gains
 from .ears import visible_ears
@@ -25,7 +27,7 @@ from .levels import Head, build_level, kinds_on, observe_views
 from .mouth import close_lips, mouth_pixels, place_teeth
 from .shoulders import build_shoulders
 from .surface import Surface
-from .view import View, crop_box
+from .view import View, inner_box
 
 LIPS_PARTED = "lipsParted"
 """Extra expression of every avatar: opens the closed neutral lips as far as the portrait's fit left them."""
@@ -39,20 +41,17 @@ class Projection:
 
     def reconstruct(self, portraits: Sequence[Portrait], rig: Rig, listener: Listener) -> Avatar:
         """See `backend.models.interface.Reconstructor`."""
-        from backend.tracking import fit
-
         if not portraits:
             raise FaceError("no portrait given", "give at least one photo with a face")
         listener.progress(0.02, "fit", "fitting the head to the landmarks")
         fitted = fit(portraits, rig)
-        return reconstruct_fitted(portraits, rig, fitted.vertices, fitted.drivers, listener)
+        return reconstruct_fitted(portraits, rig, fitted, listener)
 
 
-def reconstruct_fitted(
-    portraits: Sequence[Portrait], rig: Rig, neutral: F32, drivers: Sequence[Driver], listener: Listener
-) -> Avatar:
-    """The pipeline after tracking: neutral vertices [V, 3] and one driver a portrait are known."""
-    order = np.argsort([_turn(driver) for driver in drivers], kind="stable")
+def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, listener: Listener) -> Avatar:
+    """The pipeline after the fit."""
+    neutral, drivers = fitted.vertices, fitted.drivers
+    order = [fitted.reference, *(i for i in range(len(portraits)) if i != fitted.reference)]
     listener.progress(0.25, "hair", "reading the matte and raising the hair")
     anatomy = Anatomy.of(rig)
     views = [View.of(portraits[i], drivers[i]) for i in order]
@@ -60,10 +59,10 @@ def reconstruct_fitted(
     ears = visible_ears(views[0])
     mouths = [mouth_pixels(view) for view in views]
 
-    baked, drivers, height = _bake(rig, neutral, drivers, order, anatomy, views, labels, ears)
+    baked, drivers, height = _bake(rig, fitted, order, anatomy, views, labels, ears)
     listener.rig(baked)
     views = [replace(view, driver=drivers[i]) for view, i in zip(views, order, strict=True)]
-    posed = [pose_vertices(baked, view.driver.expression, view.driver.pose) for view in views]
+    posed = [_posed(baked, drivers[i], fitted.corrections[i]) for i in order]
 
     listener.progress(0.35, "project", "projecting the photo")
     base = Surface.of(baked)
@@ -75,7 +74,7 @@ def reconstruct_fitted(
     label = fill_labels(baked.vertices, anatomy, height, merged, labels[0].present, ears)
     fill = Fill(label, fill_colors(baked.vertices, anatomy, label, merged, labels[0]))
     listener.progress(0.50, "shoulders", "building the shoulders")
-    shoulders = build_shoulders(views[0], posed[0], baked, anatomy)
+    shoulders = build_shoulders(views[0], labels[0], posed[0], baked, anatomy)
 
     head = Head(baked, anatomy, views, labels, mouths, posed, gains, fill, ears, labels[0].colour[SKIN])
     lods = []
@@ -89,15 +88,19 @@ def reconstruct_fitted(
     return Avatar(baked, tuple(lods), shoulders, tuple(drivers), provenance(portraits, rig))
 
 
-def _bake(rig, neutral, drivers, order, anatomy, views, labels, ears) -> tuple[RigArrays, list[Driver], F32]:
+def _posed(rig: RigArrays, driver: Driver, correction: F32) -> F32:
+    """[V, 3] the rig as in one portrait, its landmarks exactly where they were seen."""
+    return pose_vertices(replace(rig, vertices=rig.vertices + correction), driver.expression, driver.pose)
+
+
+def _bake(rig, fitted, order, anatomy, views, labels, ears) -> tuple[RigArrays, list[Driver], F32]:
     """Neutral head with teeth placed, lips closed and hair raised; drivers that open the lips again; hair height [V]."""
+    neutral = fitted.vertices
     bare = rig.bake(neutral)
-    posed = [pose_vertices(bare, drivers[i].expression, drivers[i].pose) for i in order]
+    posed = [_posed(bare, fitted.drivers[i], fitted.corrections[i]) for i in order]
     teeth = place_teeth(neutral, posed[0], anatomy, views[0])
     closing = close_lips(neutral, rig.faces, anatomy)
     height = raise_hair(neutral, posed, rig.faces, anatomy, views, labels, ears)
-    from . import mesh
-
     raised = neutral + mesh.vertex_normals(neutral, rig.faces) * height[:, None]
     baked = rig.bake((raised + teeth + closing).astype(np.float32))
     baked = replace(
@@ -106,13 +109,8 @@ def _bake(rig, neutral, drivers, order, anatomy, views, labels, ears) -> tuple[R
         expressions=np.concatenate([baked.expressions, -closing[None]]).astype(np.float32),
         expression_names=(*baked.expression_names, LIPS_PARTED),
     )
-    opened = [replace(d, expression={**d.expression, LIPS_PARTED: 1.0}) for d in drivers]
+    opened = [replace(d, expression={**d.expression, LIPS_PARTED: 1.0}) for d in fitted.drivers]
     return baked, opened, height
-
-
-def _turn(driver: Driver) -> float:
-    """How far the head is turned from the camera, radians."""
-    return float(np.arccos(np.clip(-driver.world_to_camera[2, 2], -1, 1)))
 
 
 def provenance(portraits: Sequence[Portrait], rig: Rig) -> dict[str, object]:
@@ -121,7 +119,7 @@ def provenance(portraits: Sequence[Portrait], rig: Rig) -> dict[str, object]:
 
     return {
         "name": portraits[0].name.rsplit(".", 1)[0],
-        "sources": [{"name": p.name, "sha256": p.sha256, "crop": list(crop_box(p))} for p in portraits],
+        "sources": [{"name": p.name, "sha256": p.sha256, "crop": list(inner_box(p))} for p in portraits],
         "model": Projection.name,
         "rig": rig.rig_id,
         "licences": {"model": Projection.licence, "rig": rig.licence},

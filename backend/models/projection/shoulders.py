@@ -16,7 +16,8 @@ from backend.splats import rasterize_mesh
 
 from .anatomy import Anatomy
 from .gaussians import as_sh
-from .view import View
+from .labels import HAIR, Labels
+from .view import BORDER, View
 
 BUDGET = 9000
 FRONT_SHARE = 0.8
@@ -37,7 +38,7 @@ class _Relief:
     color: F32
 
 
-def build_shoulders(view: View, posed: F32, rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
+def build_shoulders(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
     """Splats [<= 9000] for the person's pixels that the head's mesh leaves free, and a margin below the mesh.
 
     Args:
@@ -48,7 +49,8 @@ def build_shoulders(view: View, posed: F32, rig: RigArrays, anatomy: Anatomy) ->
         return _empty()
     front = _sample(view, relief, int(BUDGET * FRONT_SHARE), back=False)
     back = _sample(view, relief, BUDGET - int(BUDGET * FRONT_SHARE), back=True)
-    splats = [_bound(part, rig, anatomy) for part in (front, back)]
+    hair = labels.probability[..., HAIR]
+    splats = [_bound(part, view.at(hair, view.camera.project(part.position)) > 0.5, rig, anatomy) for part in (front, back)]
     return SplatArrays.concatenate(splats)
 
 
@@ -85,7 +87,7 @@ def _connected_below(free: NDArray[np.bool_], row: int) -> NDArray[np.bool_]:
 def _border_fade(view: View) -> F32:
     """[S, S] soft end at the crop's sides and bottom instead of a cut."""
     size = view.size
-    ramp = _ramp(np.arange(size), 0, 0.02 * size)
+    ramp = _ramp(np.arange(size), 0, BORDER * size)
     sides = np.minimum(ramp, ramp[::-1])
     return np.minimum(sides[None, :], ramp[::-1][:, None]).astype(np.float32)
 
@@ -170,8 +172,8 @@ def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
     )
 
 
-def _bound(placed: _Placed, rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
-    """Bind what is beside the head to the nearest triangle of scalp or neck, the rest to the still base of the neck."""
+def _bound(placed: _Placed, hair: NDArray[np.bool_], rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
+    """Bind hair beside the head to the nearest triangle of scalp or neck, the rest to the still base of the neck."""
     root = rig.weights[:, 0][rig.faces].min(1)
     still = np.flatnonzero(root > min(0.99, root.max() - 1e-6))
     centres = rig.vertices[rig.faces].mean(1)
@@ -182,7 +184,7 @@ def _bound(placed: _Placed, rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
     face = nearest_still
     if len(carriers):
         nearest = carriers[cKDTree(centres[carriers]).query(placed.position)[1]]
-        face = np.where(placed.position[:, 1] > still_top + 0.04 * anatomy.unit, nearest, nearest_still)
+        face = np.where(hair & (placed.position[:, 1] > still_top + 0.05 * anatomy.unit), nearest, nearest_still)
     return SplatArrays(
         position=placed.position, rotation=quaternions(placed.axes), scale=placed.scale, opacity=placed.opacity,
         sh=as_sh(placed.color), face=face.astype(np.int32), barycentric=np.full((len(face), 3), 1 / 3, np.float32),

@@ -29,17 +29,17 @@ def solve_colors(
     colors: F32,
     free: NDArray[np.bool_],
     smoothness: csr_matrix,
-    damping: float = 0.03,
+    damping: F32,
     iterations: int = 20,
 ) -> F32:
     """Change the free colours so that the rendered view matches the photo; the others stay.
 
-    Minimizes ``|W (A x - alpha I)|^2 + damping |x - x0|^2 + (x - x0)^T smoothness (x - x0)`` by conjugate gradients with a
+    Minimizes ``|W (A x - alpha I)|^2 + |x - x0|^2 damping + (x - x0)^T smoothness (x - x0)`` by conjugate gradients with a
     Jacobi preconditioner. The target is the photo times the splats' own coverage, so no colour pays for transparency.
 
     Args:
         means [N, 3], rotations [N, 4], scales [N, 3], opacities [N]: splats posed as in the view.
-        colors: [N, 3] x0. free: [N] bool.
+        colors: [N, 3] x0. free: [N] bool. damping: [N], in units of pixels that a splat covers.
         smoothness: [N, N] positive semi-definite; keeps neighbours from drifting apart.
     Returns:
         [N, 3] in 0..1.
@@ -51,9 +51,9 @@ def solve_colors(
     weight = trusted_pixels(view).astype(np.float32)
     target = view.foreground * operator.alpha[..., None]
     mask = free[:, None].astype(np.float32)
-    normal = lambda x: mask * (operator.adjoint(operator.forward(x) * weight[..., None]) + damping * x + smoothness @ x)
+    normal = lambda x: mask * (operator.adjoint(operator.forward(x) * weight[..., None]) + damping[:, None] * x + smoothness @ x)
     residual = mask * operator.adjoint((target - operator.forward(colors)) * weight[..., None])
-    precondition = mask / (operator.gram_diagonal(weight)[:, None] + damping + smoothness.diagonal()[:, None])
+    precondition = mask / (operator.gram_diagonal(weight)[:, None] + (damping + smoothness.diagonal())[:, None])
     change = np.zeros_like(colors)
     step = precondition * residual
     direction, energy = step, float((residual * step).sum())

@@ -16,8 +16,10 @@ from .anatomy import OVAL
 from .camera import Camera
 from .matting import foreground, refine_matte
 
-SIDE = 2.1
+SIDE = 2.2
 """Side of the crop in sides of the landmarks' box: shows the shoulders; 1.65 cuts big hair."""
+BORDER = 0.022
+"""Share of the crop at its sides and bottom in which the shoulders fade out."""
 LARGEST, SMALLEST = 768, 384
 
 
@@ -101,6 +103,13 @@ def crop_box(portrait: Portrait) -> tuple[int, int, int, int]:
     left = round((x0 + x1 - side) / 2)
     top = round((y0 + y1 - side) / 2 - 0.06 * side)
     return left, top, left + round(side), top + round(side)
+
+
+def inner_box(portrait: Portrait) -> tuple[int, int, int, int]:
+    """The part of `crop_box` that the avatar reproduces in full, inside the border where the shoulders fade."""
+    x0, y0, x1, y1 = crop_box(portrait)
+    margin = int(np.ceil(BORDER * (x1 - x0)))
+    return x0 + margin, y0 + margin, x1 - margin, y1 - margin
 
 
 def _crop(picture: F32, box: tuple[int, int, int, int], size: int, border: float | None = None) -> F32:
