@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "build": "BlenderAvatar add_lod begin_avatar build_avatar place_lod prepare_lod set_facts",
+    "build": "BlenderAvatar add_lod begin_avatar build_avatar make_native place_lod prepare_lod set_facts",
     "controls": "bone_controls expression_keys reset_pose",
     "editing": "adopt_copies delete_avatar duplicate_avatar frame_avatar rename_avatar select_avatar",
     "evaluated": "read_appearance read_evaluated read_pose splat_objects",

@@ -20,11 +20,11 @@ import bpy
 
 from ..protocol import FORMAT_VERSION, Avatar, AvatarFileError, Driver, RigArrays, SplatArrays
 from ..protocol.avatar_file import MAX_LODS, check_rig, check_splats
-from . import parts
+from . import native, parts
 from .binding_nodes import add_binding
 from .bound_splats import BoundSplats, bind_splats
 from .frames import rig_to_blender, splats_to_blender
-from .host import splat_data
+from .host import read_splats, splat_data
 from .levels import apply_levels
 from .rig_objects import new_armature, new_head, rest_mesh
 
@@ -156,7 +156,7 @@ def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats, shoulders: 
     data = splat_data(name, bound)
     obj = handle.splats.get(level)
     if obj is not None and type(obj.data) is not type(data):  # made by an older Blender: objects cannot change their type
-        bpy.data.objects.remove(obj)
+        bpy.data.batch_remove([obj, obj.data] if obj.data.users == 1 else [obj])
         obj = None
     if obj is None:
         obj = bpy.data.objects.new(name, data)
@@ -174,6 +174,19 @@ def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats, shoulders: 
     add_binding(obj, head)
     apply_levels(collection)
     return obj
+
+
+def make_native(collection: bpy.types.Collection) -> int:
+    """Turn splats that an older Blender stored as meshes into this Blender's own kind.
+
+    Returns:
+        How many levels were turned; 0 where there is nothing to do, or nothing better to turn them into.
+    """
+    handle = BlenderAvatar(collection.session_uid)
+    old = {level: obj for level, obj in handle.splats.items() if obj.type == "MESH"} if native.available() else {}
+    for level, obj in old.items():
+        place_lod(handle, level, read_splats(obj.data), obj.lookalike.shoulders)
+    return len(old)
 
 
 def set_facts(handle: BlenderAvatar, provenance: dict[str, object], drivers: tuple[Driver, ...] = ()) -> None:

@@ -34,6 +34,8 @@ def read_evaluated(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dic
 def read_pose(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dict[str, F32]:
     """What moves: position, rotation and scale, as `read_evaluated` gives them."""
     data = obj.evaluated_get(depsgraph).data
+    if data == obj.data:  # what Blender gives for an object that it did not evaluate: the splats at rest
+        raise LookupError(f"{obj.name}: is not evaluated, probably hidden")
     return {name: read_attribute(data, name) for name in ("position", "rotation", "scale")}
 
 

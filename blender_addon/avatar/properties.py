@@ -7,6 +7,8 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, 
 from bpy.types import PropertyGroup
 
 _OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
+# Newer Blenders want a path property to say that it understands "//"; older ones refuse the word.
+_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties else set()
 _LEVELS = [
     ("0", "LOD 0", "One splat for each vertex of the rig", 0),
     ("1", "LOD 1", "The rig subdivided once", 1),
@@ -29,7 +31,7 @@ class LOOKALIKE_PG_avatar(PropertyGroup):
     rig_id: StringProperty(name="Rig", description="Parametric head that the avatar is built on")
     joints: StringProperty(description="Names of the rig's joints in its own order, as a JSON list", options={"HIDDEN"})
     source_path: StringProperty(
-        name="Avatar File", description="The .lookalike file; relative to the .blend where possible", subtype="FILE_PATH"
+        name="Avatar File", description="The .lookalike file; relative to the .blend where possible", subtype="FILE_PATH", options=_PATH
     )
     provenance: StringProperty(name="Provenance", description="Images, model, weights, licences and consent, as JSON")
     drivers: StringProperty(name="Portraits", description="How the rig was posed in each source portrait, as JSON")
