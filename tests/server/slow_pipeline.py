@@ -24,7 +24,7 @@ def warm_up():
 
 
 def reconstruct(files, request, listener) -> Avatar:
-    orders = dict((word.split("=") + [""])[:2] for word in request.consent.split())
+    orders = dict([*word.split("="), ""][:2] for word in request.consent.split())
     pause = float(orders.get("stages", 0))
     avatar = synthetic_avatar()
     _wait(listener, 0.1, "track", pause)

@@ -160,7 +160,7 @@ def test_running_job_outlives_its_client_and_tells_who_fetches_it(shared_backend
 
 
 def test_two_faces_come_as_a_choice_with_boxes(client):
-    with pytest.raises(FaceError, match="me.jpg: two faces found; choose one") as caught:
+    with pytest.raises(FaceError, match=r"me.jpg: two faces found; choose one") as caught:
         client.reconstruct([PHOTO], consent="faces", timeout=30)
     assert caught.value.code == "face"
     assert [face["box"] for face in caught.value.data["faces"]] == [[1, 2, 3, 4], [5, 6, 7, 8]]
