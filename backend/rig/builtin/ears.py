@@ -52,7 +52,7 @@ def _height(r: Points, turn: Points) -> Points:
     antihelix = 4.2 * np.clip(around(0.36, 0.17), 0, 1) * np.exp(-(((r - 0.62) / 0.10) ** 2))
     antitragus = 2.6 * around(0.63, 0.06) * np.exp(-(((r - 0.50) / 0.14) ** 2))
     tragus = 4.2 * around(0.93, 0.075) * np.exp(-(((r - 0.66) / 0.17) ** 2))
-    bowl = -8.5 * np.exp(-((r / 0.44) ** 4))
+    bowl = -6.2 * np.exp(-((r / 0.44) ** 4))
     lobe = 1.0 * around(0.70, 0.10) * smoothstep((r - 0.4) / 0.3)
     edge = -1.4 * smoothstep((r - 0.955) / 0.045)
     return helix + scapha + antihelix + antitragus + tragus + bowl + lobe + edge
@@ -65,7 +65,7 @@ def _placed(local: Points, cheek: Points) -> Points:
     back, up = back * np.cos(lean) + up * np.sin(lean), up * np.cos(lean) - back * np.sin(lean)
     from_front = back + 0.0105
     front = np.array([0.0, cheek[1] - 0.006, cheek[2] - FRONT_BEHIND_CHEEK])
-    front[0] = _surface_x(front[1], front[2] - 0.004) - 0.0015
+    front[0] = _surface_x(front[1], front[2] - 0.004) - 0.0005
     x = front[0] + out * np.cos(flare) + from_front * np.sin(flare) + 0.06 * up
     z = front[2] - from_front * np.cos(flare) + out * np.sin(flare) * 0.6
     return np.stack([x, front[1] + up, z], 1)

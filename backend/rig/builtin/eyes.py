@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from .mesh_operators import Points, outward, ring_grid
 
-RADIUS = 0.0121
+RADIUS = 0.0118
 """Radius of the eyeball, metres."""
+CLEARANCE = 1.05
+"""Least distance of the lid line from the eyeball's centre, in radii."""
 SEGMENTS = 24
 RIM_RINGS = 2
 
@@ -16,9 +18,10 @@ RIM_RINGS = 2
 def eye_centre(lid_line: Points) -> Points:
     """[3] centre of the eyeball behind a lid line [16, 3] (outer corner first, upper lid, inner corner, lower lid)."""
     upper, lower = lid_line[4], lid_line[12]
-    centre = lid_line.mean(0)
-    front = (upper[2] + lower[2]) / 2
-    return np.array([centre[0], (upper[1] + lower[1]) / 2, front - 1.01 * RADIUS])
+    x, y = lid_line[:, 0].mean(), (upper[1] + lower[1]) / 2
+    across = (lid_line[:, 0] - x) ** 2 + (lid_line[:, 1] - y) ** 2
+    reach = np.sqrt(np.maximum((CLEARANCE * RADIUS) ** 2 - across, 0))
+    return np.array([x, y, (lid_line[:, 2] - reach).min()])
 
 
 def lid_rims(lid_line: Points, centre: Points) -> tuple[Points, NDArray[np.int64]]:

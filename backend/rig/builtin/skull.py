@@ -34,7 +34,7 @@ def head_distance(p: Points) -> Points:
     d = _ellipsoid(p, (0, 0.036, -0.078), (0.0765, 0.080, 0.099))
     d = _blend(d, _ellipsoid(p, (0, -0.032, -0.056), (0.0665, 0.076, 0.060)), 0.022)
     d = _blend(d, _ellipsoid(p, (0, -0.082, -0.046), (0.040, 0.028, 0.050)), 0.015)
-    d = _blend(d, _capsule(p, (0, -0.04, -0.079), (0, -0.22, -0.117), 0.051, 0.055, 1.02), 0.030)
+    d = _blend(d, _capsule(p, (0, -0.04, -0.084), (0, -0.22, -0.112), 0.0545, 0.0575, 0.95), 0.040)
     return _blend(d, _ellipsoid(p, (0, -0.286, -0.118), (0.19, 0.080, 0.070)), 0.045)
 
 
@@ -136,7 +136,7 @@ def _relax(rings: Points, mirror: NDArray[np.int64]) -> Points:
     count = rings.shape[0]
     oval = rings[0].copy()
     onto = np.clip(np.arange(1, count) / 4, 0, 1)[:, None, None]
-    for _ in range(160):
+    for _ in range(100):
         around = np.roll(rings, 1, 1) + np.roll(rings, -1, 1)
         smooth = rings.copy()
         smooth[1:-1] = 0.5 * rings[1:-1] + 0.125 * (rings[:-2] + rings[2:] + around[1:-1])
@@ -149,6 +149,9 @@ def _relax(rings: Points, mirror: NDArray[np.int64]) -> Points:
         flat = rings.reshape(-1, 3)
         rings = ((flat + flat[mirror] * [-1, 1, 1]) / 2).reshape(rings.shape)
         rings[0] = oval
+    for _ in range(4):
+        around = np.roll(rings, 1, 1) + np.roll(rings, -1, 1)
+        rings[2:-1] = 0.5 * rings[2:-1] + 0.125 * (rings[1:-2] + rings[3:] + around[2:-1])
     return rings
 
 
@@ -158,9 +161,9 @@ def _spaced(rings: Points) -> Points:
     height = (rings[1:, :, 1] + rings[:-1, :, 1]) / 2
     density = 1 - 0.5 * np.clip((-0.07 - height) / 0.06, 0, 1)
     length = np.concatenate([np.zeros((1, rings.shape[1])), np.cumsum(np.linalg.norm(step, axis=2) * density, 0)])
-    out = rings.copy()
-    for column in range(rings.shape[1]):
-        even = np.linspace(0, length[-1, column], rings.shape[0])
-        for axis in range(3):
-            out[:, column, axis] = np.interp(even, length[:, column], rings[:, column, axis])
-    return out
+    target = np.linspace(0, 1, rings.shape[0])[:, None] * length[-1]
+    above = np.clip((length[None] <= target[:, None]).sum(1), 1, rings.shape[0] - 1)
+    low = np.take_along_axis(length, above - 1, 0)
+    share = (target - low) / np.maximum(np.take_along_axis(length, above, 0) - low, 1e-12)
+    start = np.take_along_axis(rings, above[:, :, None] - 1, 0)
+    return start + share[:, :, None] * (np.take_along_axis(rings, above[:, :, None], 0) - start)
