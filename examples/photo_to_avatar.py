@@ -12,7 +12,7 @@ from pathlib import Path
 from backend.protocol import LookalikeError
 from backend.protocol.avatar_file import write_atomically
 from backend.protocol.launch import Launch, backend_command
-from backend.protocol.messages import Lod, Progress
+from backend.protocol.messages import LodReady, Progress
 from backend.server import Client
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,8 +38,8 @@ def main() -> None:
 
     def tell(message) -> None:
         if isinstance(message.body, Progress):
-            print(f"\r  {message.body.progress:4.0%} {message.body.stage:<24}", end="", flush=True)
-        elif isinstance(message.body, Lod):
+            print(f"\r  {message.body.fraction:4.0%} {message.body.stage:<24}", end="", flush=True)
+        elif isinstance(message.body, LodReady):
             print(f"\r  LOD {message.body.level} after {time.monotonic() - asked:.1f} s{'':20}")
 
     try:

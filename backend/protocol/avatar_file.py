@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import struct
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -194,7 +194,9 @@ def write_atomically(path: Path, data: bytes) -> None:
         AvatarFileError: the folder is missing or not writable.
     """
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        # Not mkstemp: its files are private to the user, an avatar has the rights of any saved file.
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
