@@ -162,8 +162,6 @@ def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats, shoulders: 
         obj = bpy.data.objects.new(name, data)
         obj.lookalike.role, obj.lookalike.level = "SPLATS", level
         obj.parent = head
-        # Bounds, not ten thousand dots: what is seen is drawn by the add-on or by Blender's own splats.
-        obj.display_type = "BOUNDS"
         collection.objects.link(obj)
     else:
         old, obj.data = obj.data, data

@@ -13,6 +13,7 @@ from mathutils import Vector
 
 from ..protocol import RigArrays
 from ..protocol.avatar import F32, I32
+from . import native
 from .binding_nodes import CORNERS, REST
 from .bone_shapes import dress_bones
 from .bound_splats import rest_inverse
@@ -40,7 +41,8 @@ def new_armature(name: str, rig: RigArrays) -> bpy.types.Object:
 def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types.Object:
     """Rig mesh with shape keys, skinned to `armature`; linked to no collection.
 
-    It is what deforms, not what is seen: never rendered, and its outline in the viewport is its bounds.
+    It is what deforms, not what is seen: never rendered. Its wires can be clicked on and lie hidden under the splats
+    that the add-on draws; over Blender's own splats they would show, so there it is its bounds.
     """
     mesh = _mesh(name, rig.vertices, rig.faces)
     obj = bpy.data.objects.new(name, mesh)
@@ -51,7 +53,7 @@ def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types
     modifier.object = armature
     modifier.use_vertex_groups = True
     modifier.use_bone_envelopes = False
-    obj.display_type = "BOUNDS"
+    obj.display_type = "BOUNDS" if native.available() else "WIRE"
     obj.hide_render = True
     obj.lookalike.role = "HEAD"
     return obj
