@@ -1,0 +1,68 @@
+"""The built extension in real Blender windows. Needs root on a Debian-like host, or LOOKALIKE_BLENDER=/path/to/blender.
+
+Environment: LOOKALIKE_BLENDER (any binary instead of Debian's), LOOKALIKE_CACHE (where root tarballs are kept),
+LOOKALIKE_BLENDER_ROOTS (a folder of unpacked roots to use, one a suite). Screenshots are kept in artefacts/.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from backend.protocol import write_avatar
+from tests.synthetic import synthetic_avatar
+
+from .window import Blender, Unavailable, find
+
+BLENDERS = (("binary", "opengl"),) if "LOOKALIKE_BLENDER" in os.environ else (("sid", "opengl"), ("sid", "vulkan"), ("trixie", "opengl"))
+_found: dict[tuple[str, str], Blender | Unavailable] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.real_blender)
+            item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory: pytest.TempPathFactory):
+    """Where Debian roots are unpacked for this session."""
+    folder = tmp_path_factory.mktemp("roots")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=BLENDERS, ids=lambda p: "-".join(p))
+def blender(request: pytest.FixtureRequest, roots: Path) -> Blender:
+    """Each Blender in turn; skipped, with the reason, where it cannot be had."""
+    if request.param not in _found:
+        try:
+            _found[request.param] = find(*request.param, roots)
+        except Unavailable as reason:
+            _found[request.param] = reason
+    found = _found[request.param]
+    if isinstance(found, Unavailable):
+        pytest.skip(str(found))
+    return found
+
+
+@pytest.fixture(scope="session")
+def extension_zip() -> Path:
+    """The zip that a user installs, for this platform."""
+    from build import package, this_platform
+
+    return package([this_platform()])[0]
+
+
+@pytest.fixture(scope="session")
+def share(blender: Blender, extension_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder that Blender sees: the extension and an avatar to open."""
+    folder = tmp_path_factory.mktemp(f"share-{blender.name}-{blender.gpu}")
+    shutil.copy2(extension_zip, folder / "lookalike.zip")
+    write_avatar(folder / "synthetic.lookalike", synthetic_avatar())
+    return folder

@@ -1,0 +1,126 @@
+"""Real Blenders with a window, seen from the tests: where they come from, and one run of a driver script in one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+ARTEFACTS = ROOT / "artefacts" / "real_blender"
+
+
+class Unavailable(Exception):
+    """This Blender cannot be had here; says why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a driver found: its findings.json, its pictures, what Blender printed."""
+
+    findings: dict
+    folder: Path
+    output: str
+
+    def picture(self, name: str, box: list[int] | None = None) -> np.ndarray:
+        """[H, W, 3] float 0..1 of a screenshot, or of the part left, top, right, bottom."""
+        image = np.asarray(Image.open(self.folder / f"{name}.png").convert("RGB"), np.float32) / 255
+        if box is not None:
+            left, top, right, bottom = box
+            image = image[top:bottom, left:right]
+        return image
+
+    def array(self, name: str) -> np.ndarray:
+        return np.load(self.folder / f"{name}.npy")
+
+
+@dataclass(frozen=True)
+class Blender:
+    """One Blender and one graphics backend.
+
+    Attributes:
+        name: Debian suite, or "binary" for LOOKALIKE_BLENDER.
+        gpu: opengl or vulkan.
+        root: the Debian root, or None for a binary of this machine.
+        version: as the root's stamp or the binary says.
+    """
+
+    name: str
+    gpu: str
+    root: Path | None
+    version: str
+
+    def run(self, driver: str, share: Path, arguments: tuple[str, ...] = (), timeout: float = 300.0) -> Run:
+        """Install the extension of `share` and run one driver; its files land in artefacts/.
+
+        Raises:
+            AssertionError: Blender failed, with what it printed.
+        """
+        out = share / f"out-{driver}"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        shutil.copytree(HERE / "drivers", share / "drivers", dirs_exist_ok=True)
+        shutil.copy2(HERE / "install_and_run.sh", share)
+        done = self._in_root(driver, share, arguments, timeout) if self.root else self._binary(driver, share, arguments, timeout)
+        kept = ARTEFACTS / f"{self.name}-{self.gpu}" / driver
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(out, kept)
+        (kept / "blender.log").write_text(done.stdout)
+        path = kept / "findings.json"
+        findings = json.loads(path.read_text()) if path.exists() else {}
+        said = findings.get("failure") or done.stdout[-6000:]
+        assert done.returncode == 0 and path.exists(), f"{driver} in {self.version}: exit code {done.returncode}\n{said}"
+        return Run(findings, kept, done.stdout)
+
+    def _in_root(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess:
+        command = ["bash", HERE / "run_in_root.sh", self.root, share, "env", f"GPU={self.gpu}"]
+        command += ["bash", "/lab/install_and_run.sh", "/lab", driver, f"/lab/out-{driver}", *arguments]
+        with open(f"{self.root}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return _capture(command, dict(os.environ), timeout)
+
+    def _binary(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess:
+        home = share / "blender-user"
+        home.mkdir(exist_ok=True)
+        environment = {**os.environ, "BLENDER": os.environ["LOOKALIKE_BLENDER"], "GPU": self.gpu, "BLENDER_USER_RESOURCES": str(home)}
+        command = ["bash", share / "install_and_run.sh", share, driver, share / f"out-{driver}", *arguments]
+        if "DISPLAY" not in environment:
+            command = ["bash", HERE / "with_x.sh", *command]
+        return _capture(command, environment, timeout)
+
+
+def find(name: str, gpu: str, scratch: Path) -> Blender:
+    """The Blender called `name`: "binary" is what LOOKALIKE_BLENDER names, else a Debian suite.
+
+    Raises:
+        Unavailable: it cannot be had on this machine; says why.
+    """
+    if os.name != "posix":
+        raise Unavailable("windows are driven through X here, which needs Linux")
+    if name == "binary":
+        missing = [tool for tool in ("scrot", *(() if "DISPLAY" in os.environ else ("Xvfb",))) if not shutil.which(tool)]
+        if missing:
+            raise Unavailable(f"{' and '.join(missing)} must be installed to watch LOOKALIKE_BLENDER's window")
+        said = subprocess.run([os.environ["LOOKALIKE_BLENDER"], "--version"], capture_output=True, text=True, check=False, timeout=60)
+        return Blender(name, gpu, None, said.stdout.splitlines()[0] if said.stdout else "unknown")
+    base = Path(os.environ.get("LOOKALIKE_CACHE") or Path.home() / ".cache" / "lookalike") / "blender-roots"
+    root = Path(os.environ.get("LOOKALIKE_BLENDER_ROOTS") or scratch) / name
+    done = _capture(["bash", HERE / "debian_root.sh", root, name], {**os.environ, "CACHE": str(base)}, 1800)
+    if done.returncode:
+        raise Unavailable(done.stdout.strip().splitlines()[-1] if done.stdout.strip() else f"no Debian {name} root")
+    return Blender(name, gpu, root, done.stdout.strip().splitlines()[-1])
+
+
+def _capture(command: list, environment: dict[str, str], timeout: float) -> subprocess.CompletedProcess:
+    words = [str(word) for word in command]
+    return subprocess.run(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, check=False
+    )
