@@ -132,7 +132,7 @@ def _draw_face_choice(box: bpy.types.UILayout, context: bpy.types.Context, job: 
 
 def _draw_failure(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
     box.label(text=job.avatar_name, icon="ERROR", translate=False)
-    draw_wrapped(box, context, job.error)
+    draw_wrapped(box, context, job.error[:1].upper() + job.error[1:] if job.error_code == "backend" else job.error)
     if job.remedy:
         draw_wrapped(box, context, job.remedy[:1].upper() + job.remedy[1:], "INFO")
     row = box.row(align=True)

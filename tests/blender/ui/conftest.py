@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 BACKEND_MAIN = """
 import sys
 sys.path.insert(0, {root!r})
+{before}
 from backend.server import ServerOptions, serve
 pid = int(sys.argv[sys.argv.index("--parent-pid") + 1])
 serve(ServerOptions(pipeline="tests.blender.ui.synthetic_pipeline", handover="--handover" in sys.argv, parent_pid=pid))
@@ -60,15 +62,31 @@ def addon(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 @pytest.fixture
 def installed(addon: SimpleNamespace, tmp_path: Path) -> Path:
     """A backend that the add-on finds by itself, as after `build.py setup`: this Python with the synthetic pipeline."""
-    root = tmp_path / "installed"
+    return install_backend(tmp_path / "installed")
+
+
+def install_backend(root: Path, before: str = "") -> Path:
+    """Lay out a backend in `root` and record it as `build.py setup` does; `before` is run before it starts."""
     package = root / "backend"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(f"__path__.append({str(ROOT / 'backend')!r})\n")
-    (package / "__main__.py").write_text(BACKEND_MAIN.format(root=str(ROOT)))
+    (package / "__main__.py").write_text(BACKEND_MAIN.format(root=str(ROOT), before=before))
     data = Path(os.environ["LOOKALIKE_DATA"])
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     (data / "backend.json").write_text(json.dumps({"python": sys.executable, "root": str(root)}))
     return root
+
+
+@pytest.fixture
+def other_backend(installed: Path, pump: Callable[..., float]) -> Iterator[dict[str, object]]:
+    """A backend that somebody else started on this computer; what its connection file says."""
+    command = [sys.executable, "-m", "backend", "serve", "--parent-pid", str(os.getpid())]
+    process = subprocess.Popen(command, cwd=installed)
+    file = Path(os.environ["LOOKALIKE_HOME"]) / "connection.json"
+    pump(file.exists)
+    yield json.loads(file.read_text())
+    process.terminate()
+    process.wait(10)
 
 
 @pytest.fixture
