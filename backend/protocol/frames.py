@@ -76,7 +76,10 @@ def encode(message: Message) -> list[Frame]:
     envelope: dict[str, object] = {"v": PROTOCOL_VERSION, "kind": message.kind}
     envelope.update({k: v for k in ("request", "job", "shared") if (v := getattr(message, k))})
     envelope["body"] = _plain(message.body)
-    text = json.dumps(envelope, allow_nan=False, separators=(",", ":")).encode()
+    try:
+        text = json.dumps(envelope, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"{message.kind}: cannot be written as JSON ({error})") from error
     if len(text) > MAX_ENVELOPE_BYTES:
         raise ProtocolError(f"{message.kind}: envelope of {len(text)} bytes, at most {MAX_ENVELOPE_BYTES} travel")
     if message.payload is None or message.shared:

@@ -13,6 +13,7 @@ from .errors import LookalikeError, error_class
 PROTOCOL_VERSION = 1
 MAX_PORTRAITS = 64
 MAX_TEXT = 8192
+MAX_DATA = 16384
 
 BODIES: dict[str, type[Body]] = {}
 """Kind on the wire -> its body's class."""
@@ -288,7 +289,9 @@ class Error(Body):
 
     @staticmethod
     def of(error: LookalikeError) -> Error:
-        return Error(error.code, error.message[:MAX_TEXT], error.remedy[:MAX_TEXT], error.data)
+        """An error of ours as an event; data too large for an envelope stay behind."""
+        data = error.data if len(repr(error.data)) < MAX_DATA else {}
+        return Error(error.code, error.message[:MAX_TEXT], error.remedy[:MAX_TEXT], data)
 
     def exception(self) -> LookalikeError:
         """The error of the code's class, ready to be raised."""
