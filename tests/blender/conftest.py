@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "lookalike_staged"
 HAVE_BPY = importlib.util.find_spec("bpy") is not None
+_STATUS = pytest.StashKey[int]()
 collect_ignore_glob = [] if HAVE_BPY else ["*/test_*.py"]
 
 if HAVE_BPY:
@@ -27,6 +29,19 @@ def pytest_report_header() -> str:
     import bpy
 
     return f"bpy: {bpy.app.version_string}"
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End here: bpy 4.2, as a module, crashes in Python's own shutdown once a property with a callback was registered."""
+    if "bpy" in sys.modules and _STATUS in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_STATUS])
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +60,7 @@ def lookalike(staged: Path) -> Iterator[ModuleType]:
     package = importlib.import_module(PACKAGE)
     package.register()
     yield package
-    package.unregister()  # bpy 4.2 crashes at exit where classes are still registered
+    package.unregister()
 
 
 @pytest.fixture
