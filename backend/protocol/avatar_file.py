@@ -8,6 +8,7 @@ with the format version, names, drivers' expressions and sizes, and the provenan
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import struct
@@ -112,6 +113,8 @@ def decode_avatar(data: bytes, name: str = "avatar") -> Avatar:
         )
         provenance = dict(header["provenance"])
         check_rig(rig)
+        for driver in drivers:
+            check_driver(driver, len(rig.joints))
         for splats in (*lods, shoulders):
             check_splats(splats, len(rig.faces))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
@@ -134,7 +137,7 @@ def read_header(data: bytes, name: str = "avatar") -> dict:
         table = json.loads(data[8 : 8 + length])
         header = json.loads(table["__metadata__"]["lookalike"])
         version = int(header["format"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise AvatarFileError(f"{name}: not an avatar file") from error
     if version != FORMAT_VERSION:
         raise AvatarFileError(f"{name}: format version {version}, this software reads {FORMAT_VERSION}", "update Lookalike")
@@ -171,6 +174,17 @@ def check_rig(rig: RigArrays) -> None:
         raise ValueError("rig/parents are not in order")
 
 
+def check_driver(driver: Driver, joint_count: int) -> None:
+    """Shapes and numbers of one driver. Raises ValueError naming what does not fit."""
+    _expect("driver pose", driver.pose, (joint_count, 3))
+    _expect("driver world_to_camera", driver.world_to_camera, (4, 4))
+    _expect("driver intrinsics", driver.intrinsics, (3, 3))
+    if not all(math.isfinite(value) for value in driver.expression.values()):
+        raise ValueError("driver expression holds NaN or infinity")
+    if not all(0 < side < 1 << 20 for side in driver.size):
+        raise ValueError("driver of an impossible picture size")
+
+
 def check_splats(splats: SplatArrays, face_count: int) -> None:
     """Shapes, ranges and index bounds of one set. Raises ValueError naming the array."""
     n = len(splats.position)
@@ -185,6 +199,9 @@ def check_splats(splats: SplatArrays, face_count: int) -> None:
     _in_range("face", splats.face, face_count)
     if n and not (splats.scale.min() > 0 and splats.opacity.min() >= 0 and splats.opacity.max() <= 1):
         raise ValueError("scale or opacity out of range")
+    squares = np.einsum("ni,ni->n", splats.rotation, splats.rotation)
+    if n and not (squares.min() > 0.9 and squares.max() < 1.1):
+        raise ValueError("rotation holds quaternions that are not of unit length")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
