@@ -12,7 +12,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-
 SMOOTHING = 0.35
 """How far `smoothed_subdivision_matrix` moves new vertices toward their neighbours' mean."""
 

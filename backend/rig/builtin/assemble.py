@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.rig.regression import regressor_row
 from backend.rig.rig import Rig
 
 from . import landmarks as lm
@@ -21,7 +22,7 @@ from .mouth import teeth, tongue
 from .refinement import Refinement
 from .sculpting import Sculptor
 from .shape_basis import shape_fields
-from .skinning_weights import JAW, JOINT_NAMES, NECK, PARENTS, ROOT, jaw_field, joint_supports, neck_field, regressor_row
+from .skinning_weights import JAW, JOINT_NAMES, NECK, PARENTS, ROOT, jaw_field, joint_supports, neck_field
 
 RIG_ID = "lookalike-head-1"
 LICENCE = "GPL-3.0-or-later; landmark positions from MediaPipe (Apache-2.0)"

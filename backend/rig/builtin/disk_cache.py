@@ -34,7 +34,7 @@ def version_hash() -> str:
     package = resources.files(__package__)
     sources = [p for p in package.iterdir() if p.name.endswith(".py")] + list((package / "data").iterdir())
     shared = resources.files("backend.rig")
-    sources += [shared / "subdivision.py", shared / "skinning.py"]
+    sources += [shared / name for name in ("subdivision.py", "skinning.py", "arkit.py", "regression.py")]
     for source in sorted(sources, key=lambda p: p.name):
         if source.is_file():
             digest.update(source.name.encode() + b"\0" + source.read_bytes())

@@ -32,7 +32,7 @@ def left_ear(cheek: Points) -> tuple[Points, NDArray[np.int64]]:
     rim = rings[-1]
     for inset, depth in ((0.985, -2.2), (0.88, -4.8), (0.55, -8.0), (0.44, -20.0)):
         flat = centre + (outline - centre) * inset
-        rings.append(np.column_stack([flat + [-1.5 * (1 - inset) * 6, 0], np.minimum(rim[:, 2], 2) * (inset > 0.9) + depth]))
+        rings.append(np.column_stack([flat - np.array([9 * (1 - inset), 0]), np.minimum(rim[:, 2], 2) * (inset > 0.9) + depth]))
     local = np.concatenate(rings)
     j = np.arange(COLUMNS)
     faces = np.concatenate([np.stack([0 * j, 1 + (j + 1) % COLUMNS, 1 + j], 1), ring_grid(COLUMNS, len(rings) - 1) + 1])

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.rig.arkit import JAW_OPEN_ANGLE
 from backend.rig.skinning import rotation_matrices
 
 from . import landmarks as lm
 from .mesh_operators import Points
 from .sculpting import Sculptor
 from .skinning_weights import JAW
-
-JAW_OPEN_ANGLE = 0.36
-"""Rotation of the jaw joint about +X for ARKit's jawOpen = 1, radians: about 30 mm between the front teeth."""
 
 JAW_SHIFTS = {"jawForward": (0.0, -0.001, 0.006), "jawLeft": (0.006, 0.0, 0.0), "jawRight": (-0.006, 0.0, 0.0)}
 """Motion of the lower teeth, metres."""

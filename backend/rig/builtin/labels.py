@@ -19,7 +19,7 @@ def control_labels(s: Sculptor) -> NDArray[np.int64]:
     label[list(s.eyes)] = SKIN_LABELS.index("lids")
     label[cage.sack] = SKIN_LABELS.index("mouth_cavity")
     skull = cage.skull.ravel()
-    x, y, z = cage.vertices[skull].T
+    _, y, z = cage.vertices[skull].T
     hairline = np.where(z > -0.045, 0.052, np.where(z > -0.085, 0.018, -0.045))
     label[skull[y > hairline]] = SKIN_LABELS.index("scalp")
     label[skull[(y < -0.118) | ((y < -0.052) & (z < -0.075))]] = SKIN_LABELS.index("neck")

@@ -40,7 +40,7 @@ def mouth_sack(inner_lips: Points) -> tuple[Points, NDArray[np.int64]]:
         ring[:, 1] = centre[1] + side * arch**0.7 * height
         ring[:, 2] = inner_lips[:, 2] + depth
         rings.append(ring)
-    end = rings[-1].mean(0) + [0, 0, -0.004]
+    end = rings[-1].mean(0) - np.array([0, 0, 0.004])
     end[0] = 0
     faces = ring_grid(SACK_COLUMNS, len(SACK_RINGS) + 1, flip=True)
     last = len(SACK_RINGS) * SACK_COLUMNS

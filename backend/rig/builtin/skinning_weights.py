@@ -59,15 +59,6 @@ def neck_field(vertices: Points) -> Points:
     return smoothstep((vertices[:, 1] - NECK_BASE_Y) / 0.085)
 
 
-def regressor_row(vertices: Points, support: NDArray[np.int64], joint: tuple[float, ...] | Points) -> Points:
-    """[V] weights with sum 1 on the `support` that give `joint` exactly; the smallest such weights."""
-    system = np.vstack([vertices[support].T, np.ones(len(support))])
-    weights = np.linalg.lstsq(system, np.append(joint, 1.0), rcond=None)[0]
-    row = np.zeros(len(vertices))
-    row[support] = weights
-    return row
-
-
 def joint_supports(cage: Cage) -> dict[str, NDArray[np.int64]]:
     """Vertices that each joint of the trunk is regressed from, symmetric sets."""
     left = np.array([454, 323, 361, 356, 127, 234, 93, 132])

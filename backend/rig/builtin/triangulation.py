@@ -7,6 +7,8 @@ holes. Constraint edges (outline, midline, lips, lids, brows) are forced in by f
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
@@ -48,7 +50,7 @@ def _constraints() -> list[Edge]:
     chains: list[tuple[int, ...]] = [lm.OVAL[:19], lm.MIDLINE_UPPER, lm.MIDLINE_LOWER, (*lm.EYE_LEFT, lm.EYE_LEFT[0])]
     chains += [*lm.UPPER_LIP_ROWS, *lm.LOWER_LIP_ROWS, (291, 306, 292, 308), *lm.ABOVE_LID_LEFT, *lm.BELOW_LID_LEFT]
     chains += [lm.BROW_LEFT_UPPER, lm.BROW_LEFT_LOWER]
-    return [(a, b) for chain in chains for a, b in zip(chain[:-1], chain[1:], strict=True)]
+    return [(a, b) for chain in chains for a, b in pairwise(chain)]
 
 
 def _unrolled(neutral: lm.NeutralLandmarks) -> Points:
