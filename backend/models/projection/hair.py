@@ -18,7 +18,7 @@ from .view import View
 
 MAX_HAIR = 0.10
 """Metres; hair beyond this is left to the shoulders' layer."""
-NECK_RANGE = (-0.020, 0.012)
+NECK_RANGE = (-0.026, 0.012)
 """How far the neck's sides may move to meet the matte, metres."""
 STEP = 0.0007
 INSET = 0.0015
@@ -53,11 +53,10 @@ def raise_hair(
     normals = mesh.vertex_normals(neutral, faces)
     still = _still_vertices(anatomy)
     movable = ~still & (anatomy.body > 0.5) & (anatomy.ears < 0.5) & ~_beside_visible_ear(neutral, anatomy, ears)
-    low = np.where(anatomy.neck > 0.5, NECK_RANGE[0], -0.002) * anatomy.unit
-    high = _reach(neutral, anatomy)
+    low, high = _reach(neutral, anatomy)
     above = anatomy.neck < 0.5
     undressed = [view.matte * (label.probability[..., CLOTH] < 0.5) for view, label in zip(views, labels, strict=True)]
-    bare_neck = [np.where(rows_above_collar(v, l)[:, None], u, v.matte) for v, l, u in zip(views, labels, undressed, strict=True)]
+    bare_neck = [np.where(rows_above_collar(view, label)[:, None], u, view.matte) for view, label, u in zip(views, labels, undressed, strict=True)]
     height = np.zeros(len(neutral))
     for _ in range(_PASSES):
         total, count = np.zeros(len(neutral)), np.zeros(len(neutral))
@@ -82,14 +81,16 @@ def _still_vertices(anatomy: Anatomy) -> NDArray[np.bool_]:
     return (anatomy.face > 0.25) | (anatomy.body < 0.5) | (anatomy.base > 0.6)
 
 
-def _reach(neutral: F32, anatomy: Anatomy) -> NDArray:
-    """[V] greatest height: little on the neck, all of `MAX_HAIR` from some centimetres above it."""
+def _reach(neutral: F32, anatomy: Anatomy) -> tuple[NDArray, NDArray]:
+    """[V] least and greatest height: the neck may shrink and hardly grow, the scalp grows up to `MAX_HAIR`."""
+    unit = anatomy.unit
     neck = neutral[anatomy.neck > 0.5]
     if len(neck) == 0:
-        return np.full(len(neutral), MAX_HAIR * anatomy.unit)
-    above = np.clip((neutral[:, 1] - np.percentile(neck[:, 1], 95)) / (0.05 * anatomy.unit), 0, 1)
-    reach = NECK_RANGE[1] + (MAX_HAIR - NECK_RANGE[1]) * above
-    return np.where(anatomy.neck > 0.5, NECK_RANGE[1], reach) * anatomy.unit
+        return np.full(len(neutral), -0.002 * unit), np.full(len(neutral), MAX_HAIR * unit)
+    above = (neutral[:, 1] - np.percentile(neck[:, 1], 95)) / (0.05 * unit)
+    low = NECK_RANGE[0] + (-0.002 - NECK_RANGE[0]) * np.clip(above - 0.6, 0, 1)
+    high = NECK_RANGE[1] + (MAX_HAIR - NECK_RANGE[1]) * np.clip(above, 0, 1)
+    return low * unit, high * unit
 
 
 def _beside_visible_ear(neutral: F32, anatomy: Anatomy, ears: dict[str, bool]) -> NDArray[np.bool_]:
@@ -120,7 +121,7 @@ def _silhouette_gaps(
     direction = (normals[index] @ camera.world_to_camera[:3, :3].T)[:, :2]
     direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-9
     per_metre = camera.focal / pixels[:, 2]
-    steps = np.arange(-0.02, 0.1, STEP)
+    steps = np.arange(-0.035, 0.1, STEP)
     start = int(np.searchsorted(steps, 0.0))
     path = pixels[:, None, :2] + direction[:, None] * (steps[None, :, None] * per_metre[:, None, None])
     inside_crop = ((path > 1) & (path < view.size - 2)).all(-1)

@@ -91,7 +91,9 @@ def _place_prior(view: View) -> F32:
     below = np.clip((np.arange(size) - chin + 0.12 * width) / (0.25 * width), -1, 1)[:, None]
     prior = np.zeros((size, size, 3), np.float32)
     prior[..., CLOTH] = np.where(below < 0, 12 * below, 2 * below)
-    prior[..., HAIR] = -1.5 * np.clip(below, 0, 1)
+    mouth, chin_x = view.landmarks[[13, 14], 1].mean(), view.landmarks[152, 0]
+    throat = (np.arange(size)[:, None] > mouth) & (np.abs(np.arange(size)[None] - chin_x) < 0.42 * width)
+    prior[..., HAIR] = -1.5 * np.clip(below, 0, 1) - 4.0 * throat
     return prior
 
 

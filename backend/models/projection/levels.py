@@ -26,8 +26,10 @@ from .solve import solve_colors
 from .surface import Surface
 from .view import View
 
-DETAIL_BUDGET = 30500
-"""Splats of the head at LOD 1; what subdivision leaves of it goes to eyes, teeth and lips, then to busy hair."""
+BUDGETS = {1: 30000, 2: 100000}
+"""Splats of the head; what plain subdivision leaves of it goes where the photo has more detail than the mesh."""
+MOST_SPLITS = 3
+"""How often one face is split beyond its level's subdivision."""
 VANISHING = 1 / 255
 """Opacity below which a splat never shows."""
 SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.02, 0.03, 0.4
@@ -85,9 +87,8 @@ def build_level(head: Head, level: int, shoulders: SplatArrays) -> tuple[SplatAr
     surface = Surface.of(head.rig)
     for _ in range(level):
         surface = surface.refined()
-    if level == 1:
-        hidden = int((_presence(surface, head) <= VANISHING).sum())
-        surface = surface.refined(_detail_faces(surface, head, DETAIL_BUDGET + hidden))
+    if level > 0:
+        surface = _with_detail(surface, head, BUDGETS[level])
     kinds = kinds_on(surface, head.rig, head.anatomy)
     seen = observe_views(surface, kinds, head.rig, head.views, head.labels, head.mouths, head.posed)
     first = seen[0]
@@ -104,20 +105,26 @@ def build_level(head: Head, level: int, shoulders: SplatArrays) -> tuple[SplatAr
     return _solved(head, select(splats, kept), shoulders, free[kept], damping[kept].astype(np.float32), laplacian)
 
 
-def _detail_faces(surface: Surface, head: Head, budget: int) -> NDArray[np.bool_]:
-    """Faces to split further, as many as fit: eyes and teeth, then whatever spreads most detail of the photo over one face."""
-    rig, anatomy = head.rig, head.anatomy
-    parts = np.maximum(anatomy.eyes * _front_of_eyes(rig.vertices, anatomy), anatomy.teeth)
-    merit = np.where(surface.sample(rig, parts)[surface.faces].mean(1) > 0.3, np.inf, _missing_detail(surface, head))
-    order = np.argsort(-merit, kind="stable")[: np.count_nonzero(merit > 0)]
-    low, high = 0, len(order)
-    while low < high:  # the number of new vertices grows with the number of faces: bisect
-        middle = (low + high + 1) // 2
-        split = surface.faces[order[:middle]]
-        low, high = (middle, high) if len(surface) + len(mesh.edges(split)) <= budget else (low, middle - 1)
-    chosen = np.zeros(len(surface.faces), bool)
-    chosen[order[:low]] = True
-    return chosen
+def _with_detail(surface: Surface, head: Head, budget: int) -> Surface:
+    """Split faces beyond the level's subdivision, as often as the photo's detail deserves.
+
+    A face is split while its missing detail exceeds a threshold; each split halves it. The threshold is the least that
+    keeps the visible vertices within the budget.
+    """
+    room = budget - int((_presence(surface, head) > VANISHING).sum())
+    merit = _missing_detail(surface, head)
+    splits = lambda threshold: np.clip(np.ceil(np.log2(np.maximum(merit, 1e-12) / threshold)), 0, MOST_SPLITS)
+    low, high = 1e-6, max(float(merit.max()), 2e-6)
+    for _ in range(40):
+        middle = np.sqrt(low * high)
+        new_vertices = (0.6 * (4 ** splits(middle) - 1)).sum()
+        low, high = (low, middle) if new_vertices <= room else (middle, high)
+    remaining = splits(high)
+    while (remaining > 0).any():
+        pick = remaining > 0
+        surface = surface.refined(pick)
+        remaining = np.concatenate([remaining[~pick], np.repeat(remaining[pick] - 1, 4)])
+    return surface
 
 
 def _missing_detail(surface: Surface, head: Head) -> F32:

@@ -50,11 +50,10 @@ class Projection:
 
 def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, listener: Listener) -> Avatar:
     """The pipeline after the fit."""
-    neutral, drivers = fitted.vertices, fitted.drivers
     order = [fitted.reference, *(i for i in range(len(portraits)) if i != fitted.reference)]
     listener.progress(0.25, "hair", "reading the matte and raising the hair")
     anatomy = Anatomy.of(rig)
-    views = [View.of(portraits[i], drivers[i]) for i in order]
+    views = [View.of(portraits[i], fitted.drivers[i]) for i in order]
     labels = [label_pixels(view) for view in views]
     ears = visible_ears(views[0])
     mouths = [mouth_pixels(view) for view in views]

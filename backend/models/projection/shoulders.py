@@ -24,6 +24,8 @@ FRONT_SHARE = 0.8
 """Of the budget; the rest closes the body from behind, coarsely."""
 BULGE = 0.075
 """Metres between the relief's rim and its middle."""
+OVERLAP = 0.62
+"""Standard deviation of a disc over its cell's side."""
 BEHIND_NECK = 0.008
 """Metres that the relief keeps behind the neck's surface."""
 
@@ -135,22 +137,13 @@ class _Placed:
 
 def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
     """A regular grid over the relief, its discs lying in the surface; the back is the front mirrored in depth, dimmed."""
-    size = view.size
-    step = max(1.0, float(np.sqrt(relief.region.sum() / budget)))
-    while True:
-        ticks = np.arange(step / 2, size, step)
-        y, x = (g.ravel() for g in np.meshgrid(ticks, ticks, indexing="ij"))
-        inside = relief.region[y.astype(int), x.astype(int)]
-        if inside.sum() <= budget:
-            break
-        step *= 1.01
-    pixels = np.stack([x, y], 1)[inside].astype(np.float32)
-    smooth = cv2.GaussianBlur(relief.color, (0, 0), 0.35 * step) if step > 1.5 else relief.color
+    pixels, step = _cells(view, relief, budget, uniform=back)
+    smooth = _matched_color(relief.color, step, view, pixels)
     depth_map = relief.depth
     if back:
         rear = relief.depth[relief.region].max() + 0.03
-        depth_map = cv2.GaussianBlur(2 * rear - relief.depth, (0, 0), step)
-        smooth = 0.75 * cv2.GaussianBlur(relief.color, (0, 0), 2 * step)
+        depth_map = cv2.GaussianBlur(2 * rear - relief.depth, (0, 0), float(step.mean()))
+        smooth = 0.75 * smooth
     depth = view.at(depth_map, pixels)
     metres = step * depth / view.camera.focal
     slope = [view.at(g, pixels) * view.camera.focal / depth for g in (np.gradient(depth_map, axis=1), np.gradient(depth_map, axis=0))]
@@ -166,10 +159,71 @@ def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
     return _Placed(
         position=view.camera.unproject(np.concatenate([pixels, depth[:, None]], 1)),
         axes=np.einsum("ji,njk->nik", view.camera.world_to_camera[:3, :3], axes).astype(np.float32),
-        scale=np.concatenate([stretch * metres[:, None] * 0.62, 0.15 * metres[:, None]], 1).astype(np.float32),
+        scale=np.concatenate([stretch * metres[:, None] * OVERLAP, 0.15 * metres[:, None]], 1).astype(np.float32),
         opacity=np.clip(view.at(relief.opacity, pixels), 0, 0.97).astype(np.float32),
-        color=np.clip(view.at(smooth, pixels), 0, 1),
+        color=np.clip(smooth, 0, 1).astype(np.float32),
     )
+
+
+def _cells(view: View, relief: _Relief, budget: int, uniform: bool) -> tuple[F32, F32]:
+    """A quadtree over the region: cells are split while they hide detail, or all alike.
+
+    Returns:
+        centres: [N, 2] x, y in pixels, at most `budget`; side: [N] pixels.
+    """
+    gray = relief.color.mean(-1)
+    detail = cv2.GaussianBlur(np.abs(gray - cv2.GaussianBlur(gray, (0, 0), 0.006 * view.size)), (0, 0), 0.006 * view.size)
+    rim = np.abs(relief.opacity - cv2.GaussianBlur(relief.opacity, (0, 0), 0.01 * view.size))
+    worth = np.ones_like(gray) if uniform else detail + 0.3 * rim + 0.008
+    area = float(relief.region.sum())
+    coarse = max(1.0, np.sqrt(area / budget)) * (1.0 if uniform else 3.0)
+    ticks = np.arange(coarse / 2, view.size, coarse)
+    x, y = (g.ravel() for g in np.meshgrid(ticks, ticks))
+    kernel = max(3, int(coarse)) | 1
+    touched = cv2.dilate(relief.region.astype(np.uint8), np.ones((kernel, kernel), np.uint8)) > 0
+    low, high = 1e-6, 1e4
+    cells = None
+    for _ in range(24):
+        threshold = np.sqrt(low * high)
+        tried = _split_cells(view, x, y, coarse, worth, touched, relief.region, threshold if not uniform else np.inf)
+        if len(tried[0]) <= budget or uniform:
+            cells, high = tried, threshold
+        else:
+            low = threshold
+        if uniform:
+            break
+    centres, side = cells if cells is not None else tried
+    pick = np.round(np.linspace(0, len(side) - 1, min(budget, len(side)))).astype(int)
+    return centres[pick].astype(np.float32), side[pick].astype(np.float32)
+
+
+def _split_cells(view, x, y, coarse, worth, touched, region, threshold) -> tuple[NDArray, NDArray]:
+    """Split cells whose worth times side exceeds the threshold, down to one pixel; keep those in the region."""
+    done_x, done_y, done_side, side = [], [], [], coarse
+    while len(x):
+        cell = np.clip(y.astype(int), 0, view.size - 1), np.clip(x.astype(int), 0, view.size - 1)
+        wanted = touched[cell]
+        x, y = x[wanted], y[wanted]
+        cell = cell[0][wanted], cell[1][wanted]
+        split = (worth[cell] * side > threshold) & (side > 1.2)
+        keep = ~split & region[cell]
+        done_x.append(x[keep])
+        done_y.append(y[keep])
+        done_side.append(np.full(keep.sum(), side))
+        x, y, side = x[split], y[split], side / 2
+        x, y = np.concatenate([x - side / 2, x + side / 2] * 2), np.repeat(np.concatenate([y - side / 2, y + side / 2]), 1)
+        y = np.concatenate([y[: len(y) // 2], y[: len(y) // 2], y[len(y) // 2 :], y[len(y) // 2 :]])
+    return np.stack([np.concatenate(done_x), np.concatenate(done_y)], 1), np.concatenate(done_side)
+
+
+def _matched_color(picture: F32, side: F32, view: View, pixels: F32) -> F32:
+    """[N, 3] colours smoothed as wide as each cell."""
+    out = np.empty((len(pixels), 3), np.float32)
+    for value in np.unique(side):
+        own = side == value
+        smooth = cv2.GaussianBlur(picture, (0, 0), 0.35 * float(value)) if value > 1.5 else picture
+        out[own] = view.at(smooth, pixels[own])
+    return out
 
 
 def _bound(placed: _Placed, hair: NDArray[np.bool_], rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
