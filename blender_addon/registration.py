@@ -41,8 +41,9 @@ def register() -> None:
     bpy.types.TOPBAR_MT_file_import.append(files.draw_import)
     bpy.types.TOPBAR_MT_file_export.append(files.draw_export)
     bpy.app.handlers.load_pre.append(_before_load)
-    # numpy, which drawing needs, takes longer to load than all of this: on the first idle moment, not while Blender starts.
-    bpy.app.timers.register(_start_drawing, first_interval=0.0, persistent=True)
+    if not bpy.app.background:  # nothing is drawn there, and timers never run
+        # numpy, which drawing needs, takes longer to load than all of this: on the first idle moment, not while Blender starts.
+        bpy.app.timers.register(_start_drawing, first_interval=0.0, persistent=True)
 
 
 def unregister() -> None:
@@ -67,10 +68,10 @@ def _start_drawing() -> None:
 def _stop_drawing() -> None:
     if bpy.app.timers.is_registered(_start_drawing):
         bpy.app.timers.unregister(_start_drawing)
-        return
-    from . import viewport
+    elif not bpy.app.background:
+        from . import viewport
 
-    viewport.unregister()
+        viewport.unregister()
 
 
 @persistent

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import bpy
 
-from ..ui.properties import ACTIVE_STATES, session
+from ..ui.properties import is_active, session
 from . import backend
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def submit(
 def retry(job_id: str) -> None:
     """Do a job that has ended once more."""
     job = find(job_id)
-    if job.state not in ACTIVE_STATES:
+    if not is_active(job):
         _begin(job)
 
 
@@ -179,7 +179,7 @@ _inbox: list[Message] = []
 
 def busy() -> bool:
     """Whether there is anything to wait for: a job, or a backend to watch."""
-    return backend.running or bool(_inbox) or any(job.state in ACTIVE_STATES for job in session().jobs)
+    return backend.running or bool(_inbox) or any(is_active(job) for job in session().jobs)
 
 
 def ensure_ticking() -> None:
@@ -266,7 +266,7 @@ def _fail_reading(job, error: BaseException | None) -> None:
 def _fail_unsent(error: LookalikeError) -> None:
     """The backend cannot be had: say so in each job that still waits for it."""
     for job in session().jobs:
-        if job.state in ACTIVE_STATES and not _inbox:
+        if is_active(job) and not _inbox:
             _fail(job, error)
 
 

@@ -144,7 +144,7 @@ class Backend:
 
         installation = find_installation(settings.folder)
         command = [str(installation.python), "-m", "backend"]
-        self._launch = Launch(command, installation.root, ["--log-level", settings.log_level.lower()])
+        self._launch = Launch(command, installation.root, ["--log-level", settings.log_level])
 
     def _connect(self, endpoint: Endpoint, keys: KeyPair) -> None:
         from ..protocol.connection import Connection

@@ -6,7 +6,7 @@ import bpy
 from bpy.types import Panel, UIList
 
 from ..client import backend
-from .properties import LOOKALIKE_PG_job, session
+from .properties import LOOKALIKE_PG_job, is_active, session
 from .wrapping import draw_wrapped
 
 
@@ -100,7 +100,7 @@ def _draw_method(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
 
 
 def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
-    if job.active:
+    if is_active(job):
         _draw_progress(box, job)
     elif job.state == "CHOOSING":
         _draw_face_choice(box, context, job)

@@ -63,11 +63,6 @@ class LOOKALIKE_PG_job(PropertyGroup):
     faces: CollectionProperty(type=LOOKALIKE_PG_face)
     faces_photo: IntProperty(name="Photo", description="Index of the photo that shows several faces", default=-1)
 
-    @property
-    def active(self) -> bool:
-        """True while the backend, or its start, is being waited for."""
-        return self.state in ACTIVE_STATES
-
 
 class LOOKALIKE_PG_session(PropertyGroup):
     """The panel's state of this Blender session."""
@@ -93,6 +88,12 @@ class LOOKALIKE_PG_session(PropertyGroup):
     expression_filter: StringProperty(
         name="Filter", description="Show only the expressions whose names contain this text", options={"TEXTEDIT_UPDATE"}
     )
+
+
+def is_active(job: LOOKALIKE_PG_job) -> bool:
+    """True while the backend, or its start, is being waited for."""
+    # A function, because a Python property of a registered class crashes bpy 4.2 at its exit.
+    return job.state in ACTIVE_STATES
 
 
 def session(context: bpy.types.Context | None = None) -> LOOKALIKE_PG_session:

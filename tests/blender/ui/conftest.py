@@ -65,15 +65,15 @@ def installed(addon: SimpleNamespace, tmp_path: Path) -> Path:
     return install_backend(tmp_path / "installed")
 
 
-def install_backend(root: Path, before: str = "") -> Path:
+def install_backend(root: Path, before: str = "", main: str = BACKEND_MAIN, python: Path = Path(sys.executable)) -> Path:
     """Lay out a backend in `root` and record it as `build.py setup` does; `before` is run before it starts."""
     package = root / "backend"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(f"__path__.append({str(ROOT / 'backend')!r})\n")
-    (package / "__main__.py").write_text(BACKEND_MAIN.format(root=str(ROOT), before=before))
+    (package / "__main__.py").write_text(main.format(root=str(ROOT), before=before))
     data = Path(os.environ["LOOKALIKE_DATA"])
     data.mkdir(exist_ok=True)
-    (data / "backend.json").write_text(json.dumps({"python": sys.executable, "root": str(root)}))
+    (data / "backend.json").write_text(json.dumps({"python": str(python), "root": str(root)}))
     return root
 
 

@@ -12,6 +12,9 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
+from .conftest import ROOT, install_backend
+
+VENV_PYTHON = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 Pump = Callable[..., float]
 Photo = Callable[[str], Path]
 
@@ -99,7 +102,7 @@ def test_error_is_shown_with_what_to_do_and_can_be_retried_or_dismissed(panel: S
     assert only_job(panel).remedy == "choose a photo that shows one"
     assert isinstance(job.error, panel.protocol.FaceError)
     assert bpy.ops.lookalike.retry_job(job=job.id) == {"FINISHED"}
-    assert only_job(panel).active
+    assert only_job(panel).state == "STARTING"
     assert only_job(panel).error == ""
     pump(lambda: only_job(panel).state == "FAILED")
     assert bpy.ops.lookalike.dismiss_error(job=job.id) == {"FINISHED"}
@@ -183,6 +186,18 @@ def test_unreadable_photo_is_told(panel: SimpleNamespace, photo: Photo, pump: Pu
         panel.api.create(["gone.jpg"])
     with pytest.raises(panel.protocol.ImageError, match="no photo"):
         panel.api.create([])
+
+
+@pytest.mark.skipif(not VENV_PYTHON.exists(), reason="the backend's own environment is not set up (build.py setup)")
+def test_the_backends_own_command_line_is_started(addon: SimpleNamespace, tmp_path: Path, photo: Photo, pump: Pump) -> None:
+    """As after `build.py setup`: the environment's Python runs `-m backend serve` with all that the add-on passes."""
+    main = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom backend.cli import main\n"
+    main += "main([*sys.argv[1:], '--pipeline', 'tests.blender.ui.synthetic_pipeline', '--log-directory', 'logs'])\n"
+    root = install_backend(tmp_path / "installed", main=main, python=VENV_PYTHON)
+    addon.preferences.log_level = "DEBUG"
+    assert addon.api.create([photo("ada.jpg")], wait=True).avatar.name == "ada"
+    addon.api.stop_backend()
+    assert "worker" in (root / "logs" / "backend.log").read_text()
 
 
 def test_stopping_the_backend_ends_its_process(panel: SimpleNamespace, pump: Pump) -> None:
