@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ import numpy as np
 from backend.models.interface import Listener, Silent
 from backend.protocol.avatar import Avatar
 from backend.protocol.avatar_file import decode_avatar
+from backend.protocol.errors import LookalikeError
 from backend.protocol.messages import Reconstruct, Render, Track
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from backend.tracking import Portrait, Tracker
 
 logger = logging.getLogger(__name__)
+
+MIN_PICTURE, MAX_PICTURE = 16, 4096
 
 File = tuple[str, bytes]
 """A name and the file's bytes."""
@@ -109,10 +113,23 @@ def provenance(avatar: Avatar, files: Sequence[File], request: Reconstruct, rig:
 
 
 def render(avatar: bytes | Avatar, view: Render) -> np.ndarray:
-    """One picture, uint8 [size, size, 3]. Raises LookalikeError where the avatar lacks the level or an expression."""
-    from .view import picture
+    """One picture, uint8 [size, size, 3].
 
-    return picture(decode_avatar(avatar) if isinstance(avatar, bytes) else avatar, view)
+    Raises:
+        AvatarFileError: the bytes are no avatar.
+        RigError: it lacks the level or an expression.
+        LookalikeError: an impossible size or background.
+    """
+    from backend.splats import joint_pose, portrait_camera
+    from backend.splats import render as draw
+
+    if not MIN_PICTURE <= view.size <= MAX_PICTURE or len(view.background) != 3:
+        raise LookalikeError(f"a picture of {view.size} pixels cannot be made", f"choose {MIN_PICTURE} to {MAX_PICTURE}, three colours")
+    avatar = decode_avatar(avatar) if isinstance(avatar, bytes) else avatar
+    pose = joint_pose(avatar, jaw=(view.jaw, 0.0, 0.0)) if view.jaw else joint_pose(avatar)
+    camera = portrait_camera(avatar, math.degrees(view.yaw), math.degrees(view.pitch), view.size)
+    rgb, _ = draw(avatar, view.lod, camera, view.expression, pose, view.background)
+    return (rgb * 255 + 0.5).astype(np.uint8)
 
 
 def track(files: Sequence[File], request: Track, listener: Listener | None = None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
