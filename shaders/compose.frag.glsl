@@ -1,7 +1,7 @@
 /* Lay the splats over the viewport: Blender blends its overlay layer in linear light and shows it without the
  * view transform, so the finished display-referred picture is linearised here, once, after all blending.
  *
- *   lens     P[2][2], P[3][2], 1 if perspective, view-space z of the depth origin (bias included)
+ *   lens     P[2][2], P[3][2], 1 if perspective, view-space z of the depth origin
  *   darken   strength of the passepartout outside `window`, and the size of the pictures in pixels
  *   window   left, bottom, right, top of the camera frame in pixels
  */

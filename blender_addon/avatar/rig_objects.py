@@ -30,7 +30,6 @@ def new_armature(name: str, rig: RigArrays) -> bpy.types.Object:
     obj = bpy.data.objects.new(name, armature)
     _fill_armature(obj, rig)
     armature.display_type = "OCTAHEDRAL"
-    obj.show_in_front = True
     for bone in obj.pose.bones:
         bone.rotation_mode = "XYZ"
     dress_bones(obj, rig)
@@ -41,8 +40,9 @@ def new_armature(name: str, rig: RigArrays) -> bpy.types.Object:
 def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types.Object:
     """Rig mesh with shape keys, skinned to `armature`; linked to no collection.
 
-    It is what deforms, not what is seen: never rendered. Its wires can be clicked on and lie hidden under the splats
-    that the add-on draws; over Blender's own splats they would show, so there it is its bounds.
+    It is what deforms, not what is seen: never rendered. Its wires can be clicked on; being "in front", they are in
+    another depth buffer and the splats that the add-on draws later cover them. Blender's own splats (5.3) would be
+    covered by them, so there it is its bounds.
     """
     mesh = _mesh(name, rig.vertices, rig.faces)
     obj = bpy.data.objects.new(name, mesh)
@@ -54,6 +54,7 @@ def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types
     modifier.use_vertex_groups = True
     modifier.use_bone_envelopes = False
     obj.display_type = "BOUNDS" if native.available() else "WIRE"
+    obj.show_in_front = obj.display_type == "WIRE"
     obj.hide_render = True
     obj.lookalike.role = "HEAD"
     return obj
