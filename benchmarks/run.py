@@ -48,7 +48,8 @@ def print_table(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("what", "measured", "target", "ratio", "against", title=f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    machine = f"{platform.processor() or platform.machine()}, Python {platform.python_version()}"
+    table = Table("what", "measured", "target", "ratio", "against", title=machine)
     for row in rows:
         target = "" if row["target"] is None else f"{row['target']:g} {row['unit']}"
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
