@@ -8,6 +8,8 @@ import numpy as np
 
 from backend.protocol.avatar import F32, I32, RigArrays
 
+from .eye_seating import seat_eyes
+
 
 @dataclass(frozen=True)
 class Rig:
@@ -52,14 +54,19 @@ class Rig:
     mirror: I32 | None = None
 
     def bake(self, vertices: F32) -> RigArrays:
-        """The rig of one identity, whose neutral vertices [V, 3] are given (shape and any offsets applied)."""
+        """The rig of one identity, whose neutral vertices [V, 3] are given (shape and any offsets applied).
+
+        Where the rig's labels name its lid lines, the eyeballs are seated behind this identity's lids (only vertices
+        within the eye sockets move) and the lid expressions are adapted to it, so that a blink closes on every face.
+        """
+        vertices, expressions = seat_eyes(self, vertices)
         return RigArrays(
             vertices=np.ascontiguousarray(vertices, np.float32),
             faces=np.ascontiguousarray(self.faces, np.int32),
             joints=np.ascontiguousarray(self.joint_regressor @ vertices, np.float32),
             parents=np.ascontiguousarray(self.parents, np.int32),
             weights=np.ascontiguousarray(self.weights, np.float32),
-            expressions=np.ascontiguousarray(self.expression_basis, np.float32),
+            expressions=np.ascontiguousarray(expressions, np.float32),
             joint_names=self.joint_names,
             expression_names=self.expression_names,
             rig_id=self.rig_id,

@@ -246,6 +246,8 @@ def _loops(s: Sculptor, refine: Refinement) -> dict[str, NDArray[np.int64]]:
         "loop_face_oval": refine.loop(lm.OVAL),
         "loop_neck_base": refine.loop(s.cage.skull[-1]),
     }
+    for side, rims in (("left", s.cage.lids_left), ("right", s.cage.lids_right)):
+        loops |= {f"loop_lid_{name}_{side}": refine.loop(ring) for name, ring in zip(("margin", "fold"), rims, strict=True)}
     for ring in range(1, len(s.cage.skull)):
         loops[f"loop_skull_{ring:02d}"] = refine.loop(s.cage.skull[ring - 1])
     return loops

@@ -15,12 +15,13 @@ SEGMENTS = 24
 RIM_RINGS = 2
 
 
-def eye_centre(lid_line: Points) -> Points:
-    """[3] centre of the eyeball behind a lid line [16, 3] (outer corner first, upper lid, inner corner, lower lid)."""
-    upper, lower = lid_line[4], lid_line[12]
+def eye_centre(lid_line: Points, radius: float = RADIUS) -> Points:
+    """[3] centre of the eyeball behind a lid line [N, 3] (outer corner first, upper lid, inner corner, lower lid)."""
+    quarter = len(lid_line) // 4
+    upper, lower = lid_line[quarter], lid_line[3 * quarter]
     x, y = lid_line[:, 0].mean(), (upper[1] + lower[1]) / 2
     across = (lid_line[:, 0] - x) ** 2 + (lid_line[:, 1] - y) ** 2
-    reach = np.sqrt(np.maximum((CLEARANCE * RADIUS) ** 2 - across, 0))
+    reach = np.sqrt(np.maximum((CLEARANCE * radius) ** 2 - across, 0))
     return np.array([x, y, (lid_line[:, 2] - reach).min()])
 
 
