@@ -40,7 +40,7 @@ BLENDER_PYTHONS = "cp311.cp312.cp313.cp314"
 BUNDLED = {"pyzmq": ("27.3.0", ("3.11", "3.13")), "safetensors": ("0.8.0", ("3.11",))}
 
 
-class StepFailed(Exception):
+class StepError(Exception):
     """A step that cannot work, in one sentence that says what is missing."""
 
 
@@ -49,11 +49,11 @@ def say(text: str) -> None:
 
 
 def run(*command: object, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess:
-    """Run without a shell, output passed through; raises StepFailed with the command when it fails."""
+    """Run without a shell, output passed through; raises StepError with the command when it fails."""
     words = [str(word) for word in command]
     result = subprocess.run(words, cwd=options.pop("cwd", ROOT), env={**os.environ, **(env or {})}, check=False, **options)
     if result.returncode:
-        raise StepFailed(f"`{' '.join(words)}` failed with exit code {result.returncode}; its output above says why")
+        raise StepError(f"`{' '.join(words)}` failed with exit code {result.returncode}; its output above says why")
     return result
 
 
@@ -110,7 +110,7 @@ def setup(extras: tuple[str, ...] = ()) -> Path:
 def check_python() -> None:
     low, high = SUPPORTED
     if not low <= sys.version_info[:2] <= high:
-        raise StepFailed(f"Python {platform.python_version()} is not supported; use 3.11, 3.12, 3.13 or 3.14")
+        raise StepError(f"Python {platform.python_version()} is not supported; use 3.11, 3.12, 3.13 or 3.14")
 
 
 def requirements(extras: tuple[str, ...]) -> list[str]:
@@ -223,7 +223,7 @@ def this_platform() -> str:
     system = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}.get(platform.system(), "")
     name = f"{system}-{'arm64' if platform.machine().lower() in ('arm64', 'aarch64') else 'x64'}"
     if name not in PLATFORMS:
-        raise StepFailed(f"Blender extensions are not packaged for {name}; `--all` builds those of {', '.join(PLATFORMS)}")
+        raise StepError(f"Blender extensions are not packaged for {name}; `--all` builds those of {', '.join(PLATFORMS)}")
     return name
 
 
@@ -337,7 +337,8 @@ def other_pythons() -> dict[tuple[int, int], str]:
         candidates = [shutil.which(f"python3.{minor}")]
         candidates += map(str, sorted((Path.home() / ".pyenv" / "versions").glob(f"3.{minor}.*/bin/python3.{minor}")))
         for candidate in filter(None, candidates):
-            probe = subprocess.run([candidate, "-c", "import ensurepip, sys; print(sys.version_info[1])"], capture_output=True, text=True, check=False)
+            command = [candidate, "-c", "import ensurepip, sys; print(sys.version_info[1])"]
+            probe = subprocess.run(command, capture_output=True, text=True, check=False)
             if probe.stdout.strip() == str(minor):
                 found.setdefault((3, minor), candidate)
     return found
@@ -360,7 +361,7 @@ def test(selected: list[str], pytest_arguments: list[str]) -> int:
         try:
             lanes[name]()
             results.append((name, True, time.monotonic() - start, ""))
-        except StepFailed as error:
+        except StepError as error:
             results.append((name, False, time.monotonic() - start, str(error)))
     say("lanes")
     for name, passed, seconds, why in results:
@@ -403,7 +404,7 @@ def bpy_lane(pytest_arguments: list[str]) -> None:
             if environment and environment not in environments:
                 environments.append(environment)
     if not environments:
-        raise StepFailed("no bpy module can be installed by the Pythons found here (it needs 3.11 or 3.13)")
+        raise StepError("no bpy module can be installed by the Pythons found here (it needs 3.11 or 3.13)")
     for environment in environments:
         say(f"extension in {environment.name}")
         pytest(python_in(environment), ["tests/blender"], pytest_arguments)
@@ -445,7 +446,7 @@ def main() -> int:
             package(arguments.platform or list(PLATFORMS))
         else:
             print(stage())
-    except StepFailed as error:
+    except StepError as error:
         print(f"build.py: {error}", file=sys.stderr)
         return 1
     return 0
