@@ -7,13 +7,11 @@ inside them, so that importing this module costs nothing.
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +24,6 @@ from backend.protocol.errors import LookalikeError
 from backend.protocol.messages import Reconstruct, Render, Track
 
 if TYPE_CHECKING:
-    from backend.rig.rig import Rig
     from backend.tracking import Portrait, Tracker
 
 logger = logging.getLogger(__name__)
@@ -41,13 +38,17 @@ def warm_up() -> tuple[str, list[str], list[str]]:
     """Load and compile what the first job would otherwise wait for: (device in words, models, rigs)."""
     import torch
 
+    from backend.models import reconstructor
     from backend.rig import load_rig
     from backend.splats import warm_up as compile_kernels
+    from backend.tracking.fit import prepare
 
     began = time.monotonic()
     _tracker()
-    load_rig("builtin")
     compile_kernels()
+    for name in _model_names():
+        reconstructor(name)
+    prepare(load_rig("builtin"))
     logger.info("warm in %.1f s", time.monotonic() - began)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     return device, _model_names(), ["builtin"]
@@ -68,7 +69,7 @@ def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener 
     model, rig = reconstructor(request.model), load_rig(request.rig)
     portraits = load_portraits(files, request.faces, listener)
     avatar = model.reconstruct(portraits, rig, _Later(listener, _TRACKING_SHARE))
-    return replace(avatar, provenance=provenance(avatar, files, request, rig, portraits))
+    return replace(avatar, provenance=provenance(avatar, request, portraits))
 
 
 def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener: Listener) -> list[Portrait]:
@@ -89,26 +90,15 @@ def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener:
     return portraits
 
 
-def provenance(avatar: Avatar, files: Sequence[File], request: Reconstruct, rig: Rig, portraits: Sequence[Portrait]) -> dict[str, object]:
-    """What the file can prove: sources, model, rig, licences, consent, time, software; what the model said stays."""
-    from .server import software_version
-
-    facts: dict[str, object] = {
-        "name": request.name or Path(files[0][0]).stem,
-        "model": request.model,
-        "rig": rig.rig_id,
-        "rig_licence": rig.licence,
-        "tracker": _tracker().name,
-        "tracker_licence": _tracker().licence,
-    }
-    facts |= avatar.provenance
-    return facts | {
-        "name": request.name or Path(files[0][0]).stem,
-        "sources": [{"name": name, "sha256": hashlib.sha256(data).hexdigest()} for name, data in files],
+def provenance(avatar: Avatar, request: Reconstruct, portraits: Sequence[Portrait]) -> dict[str, object]:
+    """What the model stated (sources, rig, licences, time, software), and what only the request knows."""
+    tracker = _tracker()
+    return {
+        **avatar.provenance,
+        "name": request.name or Path(request.portraits[0]).stem,
+        "consent": request.consent or "not stated",
+        "tracker": f"{tracker.name} ({tracker.licence})",
         "warnings": [warning for portrait in portraits for warning in portrait.warnings],
-        "consent": request.consent,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": f"lookalike {software_version()}",
     }
 
 

@@ -8,11 +8,11 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import zmq
 
+from backend import __version__
 from backend.protocol.arrays import portraits_from_message
 from backend.protocol.errors import BackendError, LookalikeError, ProtocolError
 from backend.protocol.exchange import map_file
@@ -61,14 +61,6 @@ OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND)
 logger = logging.getLogger(__name__)
 
 
-def software_version() -> str:
-    """The installed version, or that of a checkout."""
-    try:
-        return version("lookalike")
-    except PackageNotFoundError:
-        return "0.1.0"
-
-
 @dataclass
 class _Client:
     """A connected client; `route` is the ROUTER's name for its connection."""
@@ -104,7 +96,7 @@ class Server:
         self.queue = JobQueue()
         self.clients: dict[Owner, _Client] = {}
         self.stopping = ""
-        self.info = Welcome(f"lookalike {software_version()}", self.instance, os.getpid(), OFFERS)
+        self.info = Welcome(f"lookalike {__version__}", self.instance, os.getpid(), OFFERS)
         self._context = zmq.Context()
         self._doorkeeper = Doorkeeper(self._context, authorized)
         self._router = self._bind(address, keys)
@@ -112,7 +104,7 @@ class Server:
         self.worker = WorkerProcess(self._context, pipeline, self.exchange.path)
         self._parent = ParentWatch(parent_pid) if parent_pid else None
         bound = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
-        self.endpoint = Endpoint(bound, keys.public, os.getpid(), software_version(), str(self.exchange.path))
+        self.endpoint = Endpoint(bound, keys.public, os.getpid(), __version__, str(self.exchange.path))
         self._poller = zmq.Poller()
         for source in (self._router, self._doorkeeper.socket, self.worker.events):
             self._poller.register(source, zmq.POLLIN)
