@@ -54,4 +54,5 @@ def blend(views: Sequence[View], seen: Sequence[Observation], gains: Sequence[F3
     color = sum(s[:, None] * np.clip(o.color * g, 0, 1) for s, o, g in zip(share, seen, gains, strict=True))
     label = sum(s[:, None] * o.label for s, o in zip(share, seen, strict=True))
     weight = np.max([o.weight for o in seen], 0)
-    return replace(seen[0], color=color.astype(np.float32), label=label.astype(np.float32), weight=weight)
+    label_weight = np.max([o.label_weight for o in seen], 0)
+    return replace(seen[0], color=color.astype(np.float32), label=label.astype(np.float32), weight=weight, label_weight=label_weight)

@@ -47,22 +47,23 @@ def fill_labels(
     """
     count = len(neutral)
     laplacian = mesh.graph_laplacian(anatomy.edges, count)
-    target, weight = seen.label * 1.0, seen.weight * 1.0
+    target, weight = seen.label * 1.0, seen.label_weight * 1.0
     skin, hair = np.eye(3)[SKIN], np.eye(3)[HAIR]
     pinned = lambda where, value, strength: (
         np.where(where[:, None] > 0, value, target), np.where(where > 0, np.maximum(strength * where, weight * 0), weight)
     )
     target, weight = pinned(np.where(anatomy.inner > 0.4, 1.0, 0.0), skin, 1.0)
     raised = np.clip((hair_height / anatomy.unit - 0.006) / 0.006, 0, 1) * present[HAIR]
-    target, weight = pinned(np.where((raised > 0.5) & (seen.weight < 0.2), raised, 0.0), hair, 0.4)
+    target, weight = pinned(np.where((raised > 0.5) & (seen.label_weight < 0.2), raised, 0.0), hair, 0.4)
     for side, sign in (("left", 1), ("right", 0)):
         own = (anatomy.ears > 0.5) & (anatomy.left == sign)
         target, weight = pinned(np.where(own, 1.0, 0.0), skin if ears[side] or not present[HAIR] else hair, 1.0)
-    no_hair_here = (anatomy.neck > 0.9) & (seen.weight < 0.2)
+    no_hair_here = (anatomy.neck > 0.9) & (seen.label_weight < 0.2)
     target, weight = pinned(np.where(no_hair_here & (anatomy.base > 0.5), 1.0, 0.0), np.eye(3)[CLOTH if present[CLOTH] else SKIN], 0.05)
     weight = weight * anatomy.body + weight * anatomy.ears * (anatomy.body < 0.5)
     label = mesh.solve_symmetric(sp.diags(weight + 1e-6) + 2e-3 * laplacian, weight[:, None] * target + 1e-6 * skin)
-    label = np.clip((label - 0.5) * 2.2 + 0.5, 0, 1) + 1e-6
+    sharpness = 2.2 + 4.0 * np.clip(1 - 2 * weight, 0, 1)[:, None]
+    label = np.clip((label - 0.5) * sharpness + 0.5, 0, 1) + 1e-6
     return (label / label.sum(1, keepdims=True)).astype(np.float32)
 
 

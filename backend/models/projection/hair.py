@@ -21,7 +21,7 @@ MAX_HAIR = 0.10
 NECK_RANGE = (-0.026, 0.012)
 """How far the neck's sides may move to meet the matte, metres."""
 STEP = 0.0007
-INSET = 0.0015
+INSET = 0.0035
 """Metres that the surface stays inside the matte's edge: splats reach beyond their centres."""
 _PASSES = 4
 MEASURED_WEIGHT, STILL_WEIGHT = 12.0, 1e3

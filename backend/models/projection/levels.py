@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import block_diag, csr_matrix
 
 from backend.protocol.avatar import F32, RigArrays, SplatArrays
 from backend.protocol.binding import bind, deform
@@ -32,7 +33,7 @@ MOST_SPLITS = 3
 """How often one face is split beyond its level's subdivision."""
 VANISHING = 1 / 255
 """Opacity below which a splat never shows."""
-SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.02, 0.03, 0.4
+SMOOTHNESS, SHARED_PIXEL_SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.005, 0.03, 0.03, 0.4
 """Of the colour solve, in units of pixels that a splat covers."""
 
 
@@ -98,10 +99,11 @@ def build_level(head: Head, level: int, shoulders: SplatArrays) -> tuple[SplatAr
     opacity = _opacities(surface, kinds, first, label, head)
     splats = surface_splats(surface, color, opacity)
     free = first.visible & (first.facing > 0.1) & (first.weight >= merged.weight - 1e-6) & (kinds.cavity < 0.3) & (kinds.tongue < 0.5)
+    free &= ~first.blocked
     free &= (kinds.teeth < 0.5) | (first.weight > 0.3)
     damping = DAMPING + GRAZING_DAMPING * np.clip(1 - first.weight / 0.3, 0, 1) * (1 - kinds.inner)
     kept = opacity > VANISHING
-    laplacian = SMOOTHNESS * mesh.graph_laplacian(surface.edges, len(surface))[kept][:, kept]
+    laplacian = _color_smoothness(surface, first)[kept][:, kept]
     return _solved(head, select(splats, kept), shoulders, free[kept], damping[kept].astype(np.float32), laplacian)
 
 
@@ -147,6 +149,14 @@ def _missing_detail(surface: Surface, head: Head) -> F32:
     merit = np.sqrt(area) * (view.at(contrast, centre) + 0.3 * view.at(rim, centre) + 0.002) * shown
     merit[(surface.sample(head.rig, head.anatomy.cavity)[surface.faces] > 0.1).any(1)] = 0
     return merit
+
+
+def _color_smoothness(surface: Surface, seen: Observation) -> csr_matrix:
+    """[N, N] for the solve: stronger where neighbours share a pixel, for there the photo cannot tell them apart."""
+    a, b = surface.edges.T
+    distance = np.linalg.norm(seen.pixels[a, :2] - seen.pixels[b, :2], axis=1)
+    weight = SMOOTHNESS + SHARED_PIXEL_SMOOTHNESS * np.clip(1 - distance / 3, 0, 1)
+    return mesh.graph_laplacian(surface.edges, len(surface), weight)
 
 
 def _front_of_eyes(position: F32, anatomy: Anatomy) -> F32:
@@ -200,8 +210,6 @@ def _solved(
     head: Head, splats: SplatArrays, shoulders: SplatArrays, free: NDArray[np.bool_], damping: F32, laplacian
 ) -> tuple[SplatArrays, SplatArrays]:
     """Solve head and shoulders together in the first view."""
-    from scipy.sparse import block_diag, csr_matrix
-
     both = SplatArrays.concatenate([splats, shoulders])
     position, rotation, scale = deform(bind(head.rig, both), head.posed[0])
     smoothness = block_diag([laplacian, csr_matrix((len(shoulders), len(shoulders)))], format="csr")

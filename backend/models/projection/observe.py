@@ -13,7 +13,7 @@ from backend.protocol.avatar import F32
 from backend.splats import rasterize_mesh
 
 from . import mesh
-from .labels import Labels
+from .labels import CLOTH, Labels, rows_above_collar
 from .mouth import MouthPixels
 from .view import View
 
@@ -41,13 +41,16 @@ class Observation:
 
     Attributes:
         color: [N, 3] sampled foreground colours, 0..1; label: [N, 3] hair, skin, cloth.
-        weight: [N] 0..1 trust; facing: [N] cosine to the camera; visible: [N] bool, not occluded.
+        weight: [N] 0..1 trust in the colour; label_weight: [N] in the label, which may be read at a more grazing angle;
+        blocked: [N] bool, where the mesh sticks out over something that is not the head; facing: [N] cosine to the camera; visible: [N] bool, not occluded.
         pixels: [N, 3] x, y and depth in the view; matte: [N] there.
     """
 
     color: F32
     label: F32
     weight: F32
+    label_weight: F32
+    blocked: NDArray[np.bool_]
     facing: F32
     visible: NDArray[np.bool_]
     pixels: F32
@@ -71,13 +74,19 @@ def observe(
     weight = visible * np.clip((facing - FACING[0]) / (FACING[1] - FACING[0]), 0, 1) * solid
     ear = visible * np.clip((facing - 0.05) / 0.2, 0, 1) * solid
     weight = np.where(kinds.ears > 0.5, np.maximum(weight, ear), weight)
+    blocked = _behind_collar(view, labels, pixels)
+    weight = np.where(blocked, 0, weight)
+    label_weight = np.maximum(weight, visible * np.clip((facing - 0.08) / 0.2, 0, 1) * solid * ~blocked)
     weight = _respect_mouth(view, weight, pixels, mouth, kinds)
     footprint = spacing * view.camera.focal / float(np.median(pixels[:, 2]))
     picture = view.foreground
     if footprint > 2:
         picture = cv2.GaussianBlur(picture, (0, 0), 0.35 * footprint)
     color = np.clip(view.at(picture, pixels, order=3), 0, 1)
-    return Observation(color, view.at(labels.probability, pixels), weight.astype(np.float32), facing, visible, pixels, matte)
+    return Observation(
+        color, view.at(labels.probability, pixels), weight.astype(np.float32), label_weight.astype(np.float32), blocked,
+        facing, visible, pixels, matte,
+    )  # fmt: skip
 
 
 def _visible(view: View, pixels: F32, faces: NDArray) -> NDArray[np.bool_]:
@@ -88,6 +97,13 @@ def _visible(view: View, pixels: F32, faces: NDArray) -> NDArray[np.bool_]:
     place = np.clip((pixels[:, :2] * fine).astype(int), 0, view.size * fine - 1)
     in_crop = ((pixels[:, :2] > 1) & (pixels[:, :2] < view.size - 2)).all(1)
     return (pixels[:, 2] < nearest[place[:, 1], place[:, 0]] + DEPTH_TOLERANCE) & in_crop
+
+
+def _behind_collar(view: View, labels: Labels, pixels: F32) -> NDArray[np.bool_]:
+    """Vertices above the collar whose pixel is cloth: the mesh sticks out over clothes further back."""
+    above = rows_above_collar(view, labels)[np.clip(pixels[:, 1].astype(int), 0, view.size - 1)]
+    below_nose = pixels[:, 1] > view.landmarks[4, 1]
+    return above & below_nose & (view.at(labels.probability[..., CLOTH], pixels) > 0.4)
 
 
 def _respect_mouth(view: View, weight: F32, pixels: F32, mouth: MouthPixels, kinds: VertexKinds) -> F32:

@@ -16,7 +16,7 @@ from backend.splats import rasterize_mesh
 
 from .anatomy import Anatomy
 from .gaussians import as_sh
-from .labels import HAIR, Labels
+from .labels import HAIR, SKIN, Labels, rows_above_collar
 from .view import BORDER, View
 
 BUDGET = 9000
@@ -46,7 +46,7 @@ def build_shoulders(view: View, labels: Labels, posed: F32, rig: RigArrays, anat
     Args:
         posed: [V, 3] rig vertices as in the view.
     """
-    relief = _relief(view, posed, rig, anatomy)
+    relief = _relief(view, labels, posed, rig, anatomy)
     if not relief.region.any():
         return _empty()
     front = _sample(view, relief, int(BUDGET * FRONT_SHARE), back=False)
@@ -56,7 +56,7 @@ def build_shoulders(view: View, labels: Labels, posed: F32, rig: RigArrays, anat
     return SplatArrays.concatenate(splats)
 
 
-def _relief(view: View, posed: F32, rig: RigArrays, anatomy: Anatomy) -> _Relief:
+def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Anatomy) -> _Relief:
     size, width, chin = view.size, view.face_width, view.landmarks[152, 1]
     head_faces = rig.faces[(anatomy.base[rig.faces] < 0.5).all(1)]
     _, _, head_depth = rasterize_mesh(view.camera.project(posed), head_faces, size, size)
@@ -64,14 +64,17 @@ def _relief(view: View, posed: F32, rig: RigArrays, anatomy: Anatomy) -> _Relief
     rows = np.arange(size)[:, None]
     free = (view.matte > 0.15) & ~head & view.inside
     free = _connected_below(free, int(min(chin + 0.1 * width, size - 1)))
+    under_chin = head & (rows > chin + 0.12 * width)
     away = ndimage.distance_transform_edt(~head)
     beside = _ramp(away, 0.05 * width, 0.12 * width)
     below = _ramp(rows, chin - 0.30 * width, chin - 0.05 * width)
-    thick = cv2.dilate((ndimage.distance_transform_edt(free) > 0.025 * width).astype(np.uint8), _disc(0.03 * width)) > 0
-    share = np.maximum(below, beside * thick).astype(np.float32)
-    body = free & (share > 0.02)
+    thick = cv2.dilate((ndimage.distance_transform_edt(free | under_chin) > 0.025 * width).astype(np.uint8), _disc(0.03 * width)) > 0
+    share = (np.maximum(below, beside) * thick).astype(np.float32)
+    collar = min(float(rows_above_collar(view, labels).sum()), chin + 0.25 * width)
+    neck_rim = (labels.probability[..., SKIN] > 0.5) & (away < 0.06 * width) & (rows < collar + 0.03 * width)
+    body = free & (share > 0.02) & ~neck_rim
     under = head & (rows > chin) & (cv2.dilate((body & (rows > chin - 0.1 * width)).astype(np.uint8), _disc(0.16 * width)) > 0)
-    under |= head & (rows > chin + 0.12 * width)
+    under |= under_chin
     region = body | under
     opacity = np.where(under, 1, view.matte * share) * _border_fade(view)
     color = _continued_color(view, body, under, width)
