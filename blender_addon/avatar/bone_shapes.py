@@ -7,7 +7,8 @@ import numpy as np
 
 from ..protocol import RigArrays
 
-_SEGMENTS = 32
+_SEGMENTS = 64
+_LINE_WIDTH = 2.5
 _COLOURS = {"root": "THEME09", "neck": "THEME04", "jaw": "THEME03", "eye_left": "THEME01", "eye_right": "THEME01"}
 
 
@@ -16,7 +17,7 @@ def dress_bones(obj: bpy.types.Object, rig: RigArrays) -> None:
     width = float(np.ptp(rig.vertices[:, 0]))
     circle = circle_shape()
     # Fraction along the bone, and radius in metres: bone shapes are scaled by the bone's length otherwise.
-    rings = {"root": (0.0, 0.9 * width), "neck": (0.0, 0.55 * width), "jaw": (1.0, 0.2 * width)}
+    rings = {"root": (0.0, 0.9 * width), "neck": (0.0, 0.55 * width), "jaw": (1.1, 0.25 * width)}
     rings |= {"eye_left": (1.0, 0.12 * width), "eye_right": (1.0, 0.12 * width)}
     for name, (along, radius) in rings.items():
         bone = obj.pose.bones[name]
@@ -25,6 +26,8 @@ def dress_bones(obj: bpy.types.Object, rig: RigArrays) -> None:
         bone.custom_shape_scale_xyz = (radius, radius, radius)
         bone.custom_shape_translation = (0, along * bone.bone.length, 0)
         bone.bone.show_wire = True
+        if hasattr(bone, "custom_shape_wire_width"):
+            bone.custom_shape_wire_width = _LINE_WIDTH
         bone.color.palette = _COLOURS[name]
 
 

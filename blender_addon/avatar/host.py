@@ -34,9 +34,18 @@ def splat_data(name: str, bound: BoundSplats) -> bpy.types.ID:
         data.vertices.add(len(bound))
         # FLOAT_COLOR rather than 5.2's FLOAT4: raw floats as well, and the file still opens in 4.2.
         write_attribute(data, RADIANCE, "FLOAT_COLOR", bound.radiance)
+        _quieten(data, bound.position)
     write_splats(data, bound)
     data.update_tag()
     return data
+
+
+def _quieten(mesh: bpy.types.Mesh, position: np.ndarray) -> None:
+    """Add one short edge. Blender draws a black dot for every vertex of a mesh without any edge, and none otherwise."""
+    if len(position) > 1:
+        shortest = int(np.linalg.norm(np.diff(position, axis=0), axis=1).argmin())
+        mesh.edges.add(1)
+        mesh.edges.foreach_set("vertices", np.array([shortest, shortest + 1], np.int32))
 
 
 def write_splats(data: bpy.types.ID, bound: BoundSplats) -> None:

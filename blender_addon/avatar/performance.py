@@ -19,8 +19,11 @@ Track = tuple[tuple[float, float], ...]
 BLINK: Track = (
     (0.0, 0), (0.14, 0), (0.17, 1), (0.19, 1), (0.25, 0), (0.50, 0), (0.53, 1), (0.55, 1), (0.61, 0), (0.90, 0), (0.93, 1), (1.0, 0),
 )  # fmt: skip
-SMILE: Track = ((0.0, 0), (0.25, 0), (0.40, 0.9), (0.55, 0.8), (0.68, 0.1), (0.82, 0.35), (1.0, 0))
+SMILE: Track = ((0.0, 0), (0.25, 0), (0.40, 1.0), (0.55, 0.9), (0.68, 0.1), (0.82, 0.35), (1.0, 0))
 BROWS: Track = ((0.0, 0), (0.52, 0), (0.62, 0.9), (0.74, 0.7), (0.85, 0), (1.0, 0))
+
+WITH_SMILE = {"cheekSquint": 0.6, "eyeSquint": 0.3, "mouthDimple": 0.4}
+"""What a felt smile takes along, as a share of it."""
 
 EXPRESSIONS: dict[str, Track] = {
     "eyeBlinkLeft": BLINK,
@@ -28,8 +31,7 @@ EXPRESSIONS: dict[str, Track] = {
     "mouthSmile": SMILE,
     "mouthSmileLeft": SMILE,
     "mouthSmileRight": SMILE,
-    "cheekSquintLeft": tuple((t, 0.5 * v) for t, v in SMILE),
-    "cheekSquintRight": tuple((t, 0.5 * v) for t, v in SMILE),
+    **{f"{name}{side}": tuple((t, share * v) for t, v in SMILE) for name, share in WITH_SMILE.items() for side in ("Left", "Right")},
     "browInnerUp": BROWS,
     "browOuterUpLeft": BROWS,
     "browOuterUpRight": BROWS,
@@ -59,7 +61,7 @@ NECK: Turns = (
     (0.84, (-3, -16, -2)),
     (1.00, (0, 0, 0)),
 )
-JAW: Turns = ((0.0, (0, 0, 0)), (0.58, (0, 0, 0)), (0.68, (15, 0, 0)), (0.74, (13, 0, 0)), (0.82, (1, 0, 0)), (1.0, (0, 0, 0)))
+JAW: Turns = ((0.0, (0, 0, 0)), (0.58, (0, 0, 0)), (0.68, (18, 0, 0)), (0.74, (15, 0, 0)), (0.82, (1, 0, 0)), (1.0, (0, 0, 0)))
 JOINTS: dict[str, Turns] = {"neck": NECK, "jaw": JAW, "eye_left": GAZE, "eye_right": GAZE}
 
 

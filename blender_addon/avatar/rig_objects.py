@@ -29,7 +29,8 @@ def new_armature(name: str, rig: RigArrays) -> bpy.types.Object:
     armature = bpy.data.armatures.new(name)
     obj = bpy.data.objects.new(name, armature)
     _fill_armature(obj, rig)
-    armature.display_type = "OCTAHEDRAL"
+    # Not "in front": splats are drawn over that layer, but leave free what lies nearer than they do, such as these shapes.
+    obj.show_in_front = False
     for bone in obj.pose.bones:
         bone.rotation_mode = "XYZ"
     dress_bones(obj, rig)
@@ -132,10 +133,9 @@ def _fill_armature(obj: bpy.types.Object, rig: RigArrays) -> None:
 
 
 def _z_axis(name: str, along: F32) -> Vector:
-    """Where a bone's Z axis points: forward for bones that point up, down for the jaw so that positive X opens, else up."""
-    if abs(along[2]) > abs(along[1]):
-        return Vector((0, -1, 0))
-    return Vector((0, 0, -1 if name == "jaw" else 1))
+    """Where the Z axis of a bone that points `along` must lie for X to be across the head: to the subject's right for the eyes."""
+    across = Vector((-1, 0, 0) if name.startswith("eye") else (1, 0, 0))
+    return across.cross(Vector(along.tolist()))
 
 
 def bone_tails(rig: RigArrays) -> F32:

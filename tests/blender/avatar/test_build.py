@@ -44,6 +44,15 @@ def test_eye_bones_look_forward_and_jaw_opens_by_positive_x(api, scene, arrays):
     assert mesh.vertices[chin].co.z < avatar.head.data.vertices[chin].co.z - 0.005
 
 
+def test_jaw_opens_by_positive_x_where_its_joint_is_far_above_the_chin(api, scene, arrays):
+    joints = arrays.rig.joints + np.float32([[0, 0, 0], [0, 0, 0], [0, 0.06, 0.05], [0, 0, 0], [0, 0, 0]])
+    avatar = api.build_avatar(replace(arrays, rig=replace(arrays.rig, joints=joints)), scene.collection)
+    bone = avatar.armature.data.bones["jaw"]
+    along = bone.tail_local - bone.head_local
+    assert abs(along.z) > abs(along.y)  # a steep one
+    assert np.allclose(bone.matrix_local.col[0][:3], (1, 0, 0), atol=1e-5)
+
+
 def test_bone_controls_name_what_a_bone_does(api, scene, arrays):
     avatar = api.build_avatar(arrays, scene.collection)
     controls = {heading: [label for _, _, label in axes] for heading, axes in api.bone_controls(avatar.collection)}
