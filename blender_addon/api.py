@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .avatar import BlenderAvatar
     from .protocol import LookalikeError
 
+BESIDE = 0.45
+"""Metres between two avatars that would stand in the same place; shoulders are about that wide."""
+
 PathLike = str | os.PathLike[str]
 
 
@@ -275,6 +278,21 @@ def select_avatar(avatar: bpy.types.Collection) -> None:
     if bpy.context.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     select(bpy.context, avatar)
+
+
+def welcome_avatar(avatar: bpy.types.Collection) -> None:
+    """Let a new avatar be seen: beside the others instead of inside one; the scene's first one is centred in the viewports."""
+    from .avatar import armature_of, frame_avatar
+
+    armature = armature_of(avatar)
+    others = [other for other in (armature_of(each) for each in avatars() if each != avatar) if other is not None]
+    if armature is None:
+        return
+    while any((other.location - armature.location).length < 0.5 * BESIDE for other in others):
+        armature.location.x += BESIDE
+    if not others:
+        bpy.context.view_layer.update()
+        frame_avatar(bpy.context, avatar)
 
 
 def duplicate_avatar(avatar: bpy.types.Collection) -> bpy.types.Collection:

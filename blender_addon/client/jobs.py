@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ..ui.properties import is_active, session
+from ..ui.redraw import redraw
 from . import backend
 
 if TYPE_CHECKING:
@@ -201,14 +202,6 @@ def _tick() -> float | None:
     return TICK_SECONDS if busy() else None
 
 
-def redraw() -> None:
-    """Draw the sidebars and the preferences again."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type in {"VIEW_3D", "PREFERENCES"}:
-                area.tag_redraw()
-
-
 def _begin(job) -> None:
     from ..protocol.arrays import portrait_payload
 
@@ -222,6 +215,7 @@ def _begin(job) -> None:
     job.faces.clear()
     job.faces_photo = -1
     ensure_ticking()
+    redraw()
 
 
 def _send_ready() -> None:
@@ -316,11 +310,13 @@ def _progress(job, work: _Work, message: Message) -> None:
 
 
 def _rig(job, work: _Work, message: Message) -> None:
+    from .. import api
     from ..avatar import begin_avatar
     from ..protocol.arrays import rig_from_message
 
     work.rig = rig_from_message(message)
     work.avatar = begin_avatar(work.rig, bpy.context.scene.collection, job.avatar_name)
+    api.welcome_avatar(work.avatar.collection)
 
 
 def _lod(job, work: _Work, message: Message) -> None:

@@ -96,11 +96,15 @@ class Backend:
             self.error = _told(error)
             raise
 
-    def stop(self) -> None:
-        """Disconnect, and end the backend where it is this computer's; returns within two seconds. Safe to call twice."""
+    def stop(self, error: LookalikeError | None = None) -> None:
+        """Disconnect, and end the backend where it is ours; returns within two seconds. Safe to call twice.
+
+        Args:
+            error: why, where it was not the user's wish.
+        """
         connection, launch = self._connection, self._launch
         self._connection = self._launch = None
-        self.error = None
+        self.error = error
         if connection is not None:
             connection.stop()
         if launch is not None:
@@ -159,8 +163,7 @@ class Backend:
             endpoint = launch.poll()
         except LookalikeError as error:
             logger.error("%s", error)
-            self.stop()
-            self.error = error
+            self.stop(_died(launch) if self._was_ready else error)
             return
         if endpoint is not None and self._connection is None:
             self._connect(endpoint, launch.keys)
@@ -169,8 +172,7 @@ class Backend:
         if status.state in _ENDED:
             own = self._launch is not None
             found = self._settings is not None and not self._settings.remote and not own
-            self.stop()
-            self.error = status.error
+            self.stop(status.error)
             if found and status.state != "failed" and not self._was_ready:
                 self._replace_found(self._settings)
         else:
@@ -222,6 +224,15 @@ def _remote(settings: Settings) -> Endpoint:
                 f"Photos may not be sent to {host} yet", "confirm Send Photos to This Computer in the add-on's preferences"
             )
     return endpoint
+
+
+def _died(launch: Launch) -> LookalikeError:
+    """A backend of ours that was at work and is gone: its last words are about its jobs, not about its end."""
+    from ..protocol import BackendError
+
+    code = launch.process.poll()
+    how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    return BackendError(f"The backend stopped unexpectedly ({how})", "retry: it is started again, and nothing saved is lost")
 
 
 def _told(error: Exception) -> LookalikeError:

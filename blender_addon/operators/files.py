@@ -35,7 +35,7 @@ class LOOKALIKE_OT_import_avatar(Operator, ImportHelper):
     def execute(self, context: bpy.types.Context) -> set[str]:
         chosen = [Path(self.directory) / file.name for file in self.files if file.name]
         for path in chosen or [Path(bpy.path.abspath(self.filepath))]:
-            api.import_avatar(path)
+            api.welcome_avatar(api.import_avatar(path))
         return {"FINISHED"}
 
 

@@ -11,6 +11,7 @@ from bpy_extras.io_utils import ImportHelper
 
 from ..ui.file_handlers import PHOTO_SUFFIXES
 from ..ui.properties import session
+from ..ui.redraw import redraw
 
 
 class LOOKALIKE_OT_add_photos(Operator, ImportHelper):
@@ -45,6 +46,7 @@ class LOOKALIKE_OT_add_photos(Operator, ImportHelper):
             self.report({"WARNING"}, "No photo was chosen")
             return {"CANCELLED"}
         session(context).photo_index = len(photos) - 1
+        redraw()
         return {"FINISHED"}
 
 

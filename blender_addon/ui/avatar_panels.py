@@ -70,11 +70,14 @@ def _draw_levels(layout: bpy.types.UILayout, avatar: bpy.types.Collection) -> No
     """The levels that the avatar has, as one row of buttons."""
     from ..avatar import splats_of
 
+    levels = splats_of(avatar)
+    if not levels:
+        return
     split = layout.split(factor=0.25)
     split.label(text="Detail")
     row = split.row(align=True)
     row.prop_enum(avatar.lookalike, "lod", "AUTO", text="Auto")
-    for level in splats_of(avatar):
+    for level in levels:
         row.prop_enum(avatar.lookalike, "lod", str(level), text=str(level))
 
 

@@ -124,7 +124,7 @@ def _draw_face_choice(box: bpy.types.UILayout, context: bpy.types.Context, job: 
     column = box.column(align=True)
     for face in job.faces:
         left, top, right, bottom = face.box
-        text = f"Face {face.number + 1}: {face.place}, {right - left:.0f} × {bottom - top:.0f} px"
+        text = f"{face.place.capitalize()}, {right - left:.0f} × {bottom - top:.0f} px"
         choice = column.operator("lookalike.choose_face", text=text, icon="USER")
         choice.job, choice.face = job.name, face.number
     box.operator("lookalike.dismiss_error", text="Cancel", icon="X").job = job.name

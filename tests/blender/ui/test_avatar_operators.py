@@ -36,7 +36,8 @@ def test_import_of_several_dropped_files(addon: SimpleNamespace, avatar_file: Pa
     second.write_bytes(avatar_file.read_bytes())
     files = [{"name": avatar_file.name}, {"name": second.name}]
     assert bpy.ops.lookalike.import_avatar(directory=str(avatar_file.parent), files=files) == {"FINISHED"}
-    assert len(addon.api.avatars()) == 2
+    first, other = (addon.part("avatar").armature_of(avatar) for avatar in addon.api.avatars())
+    assert (first.location - other.location).length > 0.3, "one stands inside the other"
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "text", "truncated", "flipped", "huge header"])

@@ -88,8 +88,8 @@ def test_face_choice_offers_each_face(draw, addon: SimpleNamespace) -> None:
         face.number, face.place, face.box = number, place, (0, 0, 90, 120)
     offered = [line for line in draw("LOOKALIKE_PT_create") if "choose_face" in line]
     assert offered == [
-        "operator lookalike.choose_face Face 1: leftmost, 90 × 120 px",
-        "operator lookalike.choose_face Face 2: rightmost, 90 × 120 px",
+        "operator lookalike.choose_face Leftmost, 90 × 120 px",
+        "operator lookalike.choose_face Rightmost, 90 × 120 px",
     ]
 
 
