@@ -1,0 +1,19 @@
+"""How good a reconstruction is: picture metrics, and heads with known geometry to measure against."""
+
+from .ground_truth import EvaluationOptions, evaluate, measure
+from .ict_heads import Head, HeadModel, load_heads, make_head, shoot
+from .metrics import psnr, silhouette_iou, ssim
+
+__all__ = [
+    "EvaluationOptions",
+    "Head",
+    "HeadModel",
+    "evaluate",
+    "load_heads",
+    "make_head",
+    "measure",
+    "psnr",
+    "shoot",
+    "silhouette_iou",
+    "ssim",
+]

@@ -1,0 +1,276 @@
+"""Reconstruct heads of known geometry from their frontal picture, and measure shape and turned views."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from backend.protocol.avatar import F32, Avatar, SplatArrays
+from backend.protocol.binding import quaternion_product, quaternions
+from backend.rig import pose_vertices
+from backend.splats import Camera, pose_splats, render_splats
+
+from .ict_heads import SIZE, Head, head_camera, load_heads, make_head, shoot, studio, vertex_normals
+from .metrics import psnr, silhouette_iou, ssim
+
+if TYPE_CHECKING:
+    import os
+
+    from backend.models.interface import Reconstructor
+    from backend.rig import Rig
+    from backend.tracking.tracker import Tracker
+
+# Parts of a rig that the truth's face skin must not be matched to.
+_NOT_SKIN = ("eye_left", "eye_right", "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
+_ICP_STEPS = 25
+# Farther than this from any surface point, the distance itself is the error: the plane is another part's.
+_PLANE_REACH = 0.006
+# Rows below the inner face's lowest pixel that still count as head, in pixels of 768.
+_CHIN_MARGIN = 25
+WHOLE_HEAD_YAW = 30
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is measured.
+
+    Attributes:
+        identities: seeds of `make_head`.
+        yaws: degrees; 30 also gives the whole-head figure.
+        lod: level of detail that is rendered; None is the finest.
+    """
+
+    identities: Sequence[int] = tuple(range(10))
+    yaws: Sequence[float] = (0, 15, 30, 45)
+    lod: int | None = None
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """x -> scale * rotation @ x + translation."""
+
+    scale: float
+    rotation: NDArray
+    translation: NDArray
+
+    def __call__(self, points: NDArray) -> NDArray:
+        return self.scale * points @ self.rotation.T + self.translation
+
+    def then(self, other: Similarity) -> Similarity:
+        return Similarity(other.scale * self.scale, other.rotation @ self.rotation, other(self.translation))
+
+    def splats(self, splats: SplatArrays) -> SplatArrays:
+        """Splats carried along (degree-0 colours; higher bands would have to be rotated)."""
+        turn = np.repeat(quaternions(self.rotation[None].astype(np.float32)), len(splats), 0)
+        return replace(
+            splats,
+            position=self(splats.position).astype(np.float32),
+            rotation=quaternion_product(turn, splats.rotation).astype(np.float32),
+            scale=(splats.scale * self.scale).astype(np.float32),
+        )
+
+
+def evaluate(
+    path: str | os.PathLike[str],
+    reconstructor: Reconstructor,
+    rig: Rig,
+    options: EvaluationOptions | None = None,
+    tracker: Tracker | None = None,
+    report: Callable[[int, int, dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Reconstruct each head from its frontal picture through the whole pipeline and measure it.
+
+    Args:
+        path: file of heads, see `load_heads`.
+        reconstructor, rig: what is measured.
+        tracker: measures the portraits; the default one when None.
+        report: called after each head with its number, how many there are, and its figures.
+
+    Returns:
+        JSON-able: ``summary`` (means over the heads), ``heads`` (one entry each: see `measure`), ``options``.
+
+    Raises:
+        RigError: the file cannot be used.
+        FaceError, WeightsError: from tracking or reconstruction.
+    """
+    from backend.models.interface import Silent
+    from backend.tracking import Photo, make_portrait
+
+    options = options or EvaluationOptions()
+    model = load_heads(path)
+    entries = []
+    for number, seed in enumerate(options.identities):
+        head = make_head(model, seed)
+        picture = shoot(head, 0).over(studio())
+        portrait = make_portrait(Photo(picture, None, hashlib.sha256(picture.tobytes()).hexdigest(), None), f"head-{seed}", tracker=tracker)
+        started = time.perf_counter()
+        avatar = reconstructor.reconstruct([portrait], rig, Silent())
+        seconds = time.perf_counter() - started
+        entry = {"identity": seed, "seconds": round(seconds, 2), **measure(head, avatar, options, skin_vertices(rig))}
+        entries.append(entry)
+        if report is not None:
+            report(number + 1, len(options.identities), entry)
+    return {
+        "summary": summarize(entries),
+        "heads": entries,
+        "options": {
+            "identities": list(options.identities), "yaws": list(options.yaws), "lod": options.lod,
+            "model": reconstructor.name, "rig": rig.rig_id, "size": SIZE,
+        },
+    }  # fmt: skip
+
+
+def measure(head: Head, avatar: Avatar, options: EvaluationOptions | None = None, skin: NDArray | None = None) -> dict[str, Any]:
+    """Compare an avatar, posed as its first driver says, with the head it was made from.
+
+    The avatar is aligned to the truth by a similarity (iterated closest points over the inner face), because one
+    picture tells neither size nor distance; then its surface is measured and its splats are rendered from the
+    truth's cameras over white.
+
+    Args:
+        skin: indices of the avatar's rig vertices that are outer surface; all when None.
+
+    Returns:
+        ``median_mm`` and ``p90_mm`` (truth's inner-face vertices to the avatar's surface), ``scale``, and by yaw
+        ``psnr``, ``ssim`` (inner face), ``whole_head_psnr`` and ``silhouette_iou`` (head and hair above the chin).
+    """
+    options = options or EvaluationOptions()
+    vertices = _posed_vertices(avatar)
+    surface = _surface(vertices, avatar.rig.faces, skin)
+    start = _initial(avatar, vertices, head)
+    similarity = align(surface[0], head.vertices[head.inner_face].astype(float), start)
+    errors = surface_errors(surface, head.vertices[head.inner_face].astype(float), similarity) * 1e3
+    lod = len(avatar.lods) - 1 if options.lod is None else options.lod
+    splats = similarity.splats(pose_splats(avatar, lod, avatar.drivers[0] if avatar.drivers else None))
+    figures: dict[str, dict[str, float]] = {"psnr": {}, "ssim": {}, "whole_head_psnr": {}, "silhouette_iou": {}}
+    for yaw in options.yaws:
+        shot = shoot(head, yaw)
+        truth = shot.over(1.0)
+        picture, alpha = render_splats(splats, shot.camera)
+        whole, drawn = _head_masks(head, shot.camera, shot.alpha, alpha)
+        key = f"{yaw:g}"
+        figures["psnr"][key] = round(psnr(picture, truth, shot.inner_face), 2)
+        figures["ssim"][key] = round(ssim(picture, truth, shot.inner_face), 4)
+        figures["whole_head_psnr"][key] = round(psnr(picture, truth, whole | drawn), 2)
+        figures["silhouette_iou"][key] = round(silhouette_iou(whole, drawn), 4)
+    return {
+        "median_mm": round(float(np.median(errors)), 3),
+        "p90_mm": round(float(np.percentile(errors, 90)), 3),
+        "scale": round(similarity.scale, 4),
+        **figures,
+    }
+
+
+def summarize(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the heads of everything that `measure` returns, and the mean time."""
+    if not entries:
+        return {}
+    summary: dict[str, Any] = {key: round(float(np.mean([e[key] for e in entries])), 3) for key in ("median_mm", "p90_mm")}
+    for key in ("psnr", "ssim", "whole_head_psnr", "silhouette_iou"):
+        digits = 2 if "psnr" in key else 4
+        summary[key] = {yaw: round(float(np.mean([e[key][yaw] for e in entries])), digits) for yaw in entries[0][key]}
+    if "seconds" in entries[0]:
+        summary["seconds"] = round(float(np.mean([e["seconds"] for e in entries])), 2)
+    return summary
+
+
+def skin_vertices(rig: Rig) -> NDArray:
+    """Vertices of a rig that are outer surface: all but eyes, teeth, tongue and mouth cavity."""
+    outer = np.ones(len(rig.template), bool)
+    for label in _NOT_SKIN:
+        outer[rig.labels.get(label, [])] = False
+    return np.flatnonzero(outer)
+
+
+def align(points: NDArray, target: NDArray, start: Similarity) -> Similarity:
+    """The similarity that brings points [P, 3] closest to target [T, 3]: closest points, worst tenth left out (Besl and
+    McKay 1992, with Umeyama 1991 for each step).
+    """
+    similarity = start
+    for _ in range(_ICP_STEPS):
+        moved = similarity(points)
+        distance, nearest = closest(moved, target)
+        keep = distance < np.percentile(distance, 90)
+        if keep.sum() < 4:
+            # Exactly aligned: every distance is the same.
+            return similarity
+        similarity = similarity.then(fit_similarity(moved[nearest[keep]], target[keep]))
+    return similarity
+
+
+def closest(points: NDArray, target: NDArray) -> tuple[NDArray, NDArray]:
+    """For each target [T, 3] the distance to the nearest of points [P, 3], and its index."""
+    distance, nearest = KDTree(points).query(target)
+    return np.asarray(distance), np.asarray(nearest)
+
+
+def fit_similarity(points: NDArray, target: NDArray) -> Similarity:
+    """Least squares between paired points (Umeyama 1991, eq. 40-43)."""
+    centre, target_centre = points.mean(0), target.mean(0)
+    u, singular, vt = np.linalg.svd((target - target_centre).T @ (points - centre))
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = u @ np.diag(signs) @ vt
+    scale = float((singular * signs).sum() / ((points - centre) ** 2).sum())
+    return Similarity(scale, rotation, target_centre - scale * rotation @ centre)
+
+
+def surface_errors(surface: tuple[NDArray, NDArray], target: NDArray, similarity: Similarity) -> NDArray:
+    """[T] metres from target points to the surface: to the plane of the nearest surface point, or to that point if it is far."""
+    points, normals = surface
+    moved = similarity(points)
+    distance, nearest = closest(moved, target)
+    plane = np.abs(((target - moved[nearest]) * (normals[nearest] @ similarity.rotation.T)).sum(1))
+    return np.where(distance < _PLANE_REACH, plane, distance)
+
+
+def _surface(vertices: NDArray, faces: NDArray, skin: NDArray | None) -> tuple[NDArray, NDArray]:
+    """Vertices and triangle centres of the skin, with normals."""
+    vertices = vertices.astype(float)
+    normals = np.asarray(vertex_normals(vertices, faces))
+    outer = np.zeros(len(vertices), bool)
+    outer[slice(None) if skin is None else skin] = True
+    triangles = faces[outer[faces].all(1)]
+    points = np.concatenate([vertices[outer], vertices[triangles].mean(1)])
+    return points, np.concatenate([normals[outer], normals[triangles].mean(1)])
+
+
+def _posed_vertices(avatar: Avatar) -> F32:
+    if not avatar.drivers:
+        return avatar.rig.vertices
+    return pose_vertices(avatar.rig, avatar.drivers[0].expression, avatar.drivers[0].pose)
+
+
+def _initial(avatar: Avatar, vertices: NDArray, head: Head) -> Similarity:
+    """Through the cameras: where the portrait's camera saw the avatar, the truth's camera sees the head.
+
+    A point at one depth and focal length lands on the same pixel as at another, scaled by the ratio of depth to focal length.
+    """
+    if not avatar.drivers:
+        return Similarity(1.0, np.eye(3), np.zeros(3))
+    truth, seen = head_camera(0), Camera.of(avatar.drivers[0], SIZE)
+    target = truth.pixels(head.vertices[head.inner_face])
+    to_camera = Similarity(1.0, seen.world_to_camera[:3, :3].astype(float), seen.world_to_camera[:3, 3].astype(float))
+    centre = np.median(to_camera(vertices), axis=0)
+    # The middle of a whole head lies some centimetres behind the middle of its face.
+    depth = float(np.median(target[:, 2])) + 0.03
+    pixel = seen.intrinsics @ (centre / centre[2])
+    place = depth * np.linalg.solve(truth.intrinsics.astype(float), pixel)
+    scale = float((depth / truth.intrinsics[0, 0]) / (centre[2] / seen.intrinsics[0, 0]))
+    turn = truth.world_to_camera[:3, :3].astype(float).T
+    to_head = Similarity(1.0, turn, -turn @ truth.world_to_camera[:3, 3])
+    return to_camera.then(Similarity(scale, np.eye(3), place - scale * centre)).then(to_head)
+
+
+def _head_masks(head: Head, camera: Camera, alpha: F32, drawn: F32) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Truth's and avatar's silhouettes, without what lies below the chin."""
+    lowest = camera.pixels(head.vertices[head.inner_face])[:, 1].max() + _CHIN_MARGIN * camera.height / SIZE
+    above = np.zeros_like(alpha, bool)
+    above[: int(min(lowest, camera.height - 1))] = True
+    return (alpha > 0.5) & above, (drawn > 0.5) & above
