@@ -88,7 +88,11 @@ def prepare(rig: Rig) -> Prepared:
             model = landmark_model(rig)
             names = rig.expression_names
             fitted = tuple(i for i, n in enumerate(names) if n not in NOT_FITTED and not n.startswith("eyeLook"))
-            model = replace(model, expression=np.ascontiguousarray(model.expression[:, :, fitted]))
+            model = replace(
+                model,
+                expression=np.ascontiguousarray(model.expression[:, :, fitted]),
+                expression_prior=model.expression_prior[list(fitted)],
+            )
             _prepared[key] = Prepared(model, landmark_spread(rig, model), fitted)
         return _prepared[key]
 
@@ -189,7 +193,7 @@ def driver(face: Face, rig: Rig, prepared: Prepared, state: ViewState, vertices:
     points = {"eye_left": face.landmarks[LEFT_IRIS.start], "eye_right": face.landmarks[RIGHT_IRIS.start]}
     shut = {"eye_left": expression.get("eyeBlinkLeft", 0.0), "eye_right": expression.get("eyeBlinkRight", 0.0)}
     seen = {k: v[:2].astype(np.float64) - camera[:2, 2] for k, v in points.items() if shut[k] < SHUT}
-    turns = gaze(rig, vertices, seen, state.rotation, state.translation, float(camera[0, 0]))
+    turns = gaze(rig, rig.bake(vertices.astype(np.float32)), seen, state.rotation, state.translation, float(camera[0, 0]))
     pose = np.zeros((len(rig.joint_names), 3), np.float32)
     pose[rig.joint_names.index("jaw")] = state.jaw
     for name, turn in turns.items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.protocol.avatar import RigArrays
 from backend.rig.rig import Rig
 
 from .mesh import LEFT_IRIS, RIGHT_IRIS
-from .rotation import F64, rotation_between, rotation_matrix
+from .rotation import F64, rotation_between
 
 EYES = (("eye_left", LEFT_IRIS), ("eye_right", RIGHT_IRIS))
 DEFAULT_RADIUS = 0.012
@@ -16,47 +17,36 @@ TOGETHER = 0.6
 """How much of their difference the two eyes give up: the irises' noise is larger than any squint."""
 
 
-def gaze(rig: Rig, vertices: F64, iris_points: dict[str, F64], rotation: F64, translation: F64, focal: float) -> dict[str, F64]:
+def gaze(rig: Rig, baked: RigArrays, iris_points: dict[str, F64], rotation: F64, translation: F64, focal: float) -> dict[str, F64]:
     """Turn of each eye joint.
 
     Args:
-        vertices: [V, 3] neutral vertices of the fitted head.
+        baked: the fitted head, its eyes seated.
         iris_points: [2] pixels from the principal point, by joint name; an eye that is shut is left out.
         rotation, translation: model to camera (OpenCV).
         focal: pixels.
     Returns:
         [3] axis-angle by joint name; zeros where no eye is open.
     """
-    joints = rig.joint_regressor.astype(np.float64) @ vertices
     turns: dict[str, F64] = {}
     for name, iris in EYES:
         if name not in iris_points or name not in rig.joint_names:
             continue
-        centre = joints[rig.joint_names.index(name)]
-        rest = _rest_direction(rig, vertices, centre, iris)
+        centre = baked.joints[rig.joint_names.index(name)].astype(np.float64)
+        rest = _rest_direction(rig, baked, centre, iris)
         ray = np.append(iris_points[name] / focal, 1.0)
         seen = _on_sphere(ray / np.linalg.norm(ray), rotation @ centre + translation, float(np.linalg.norm(rest)))
         turns[name] = _bounded(rotation_between(rest, rotation.T @ seen))
     if not turns:
         return {name: np.zeros(3) for name, _ in EYES}
-    mean = np.stack(list(turns.values())).mean(0)
+    mean: F64 = np.stack(list(turns.values())).mean(0)
     return {name: turns.get(name, mean) * (1 - TOGETHER) + mean * TOGETHER for name, _ in EYES}
 
 
-def turned_iris(rig: Rig, vertices: F64, turns: dict[str, F64]) -> dict[str, F64]:
-    """Iris centres [3] in the model frame after the eyes have turned; what `gaze` inverts."""
-    joints = rig.joint_regressor.astype(np.float64) @ vertices
-    result = {}
-    for name, iris in EYES:
-        centre = joints[rig.joint_names.index(name)]
-        result[name] = centre + rotation_matrix(turns[name]) @ _rest_direction(rig, vertices, centre, iris)
-    return result
-
-
-def _rest_direction(rig: Rig, vertices: F64, centre: F64, iris: slice) -> F64:
+def _rest_direction(rig: Rig, baked: RigArrays, centre: F64, iris: slice) -> F64:
     """From the eye's joint to its iris at rest, metres; straight ahead where the rig does not mark the iris."""
     if rig.landmarks is not None and len(rig.landmarks) > iris.start and rig.landmarks[iris.start] >= 0:
-        return vertices[rig.landmarks[iris.start]] - centre
+        return baked.vertices[rig.landmarks[iris.start]] - centre
     return np.array([0.0, 0.0, DEFAULT_RADIUS])
 
 

@@ -12,6 +12,7 @@ from backend.protocol.errors import RigError
 from backend.rig.rig import Rig
 
 from .mesh import SURFACE
+from .priors import expression_prior, shape_prior
 from .rotation import F64, cross_matrix, left_jacobian, rotation_matrix
 
 MIN_LANDMARKS = 20
@@ -27,6 +28,8 @@ class LandmarkModel:
         template: [L, 3]; shape: [L, 3, S]; expression: [L, 3, E]; jaw_weight: [L].
         jaw: [3] the jaw joint of the template; jaw_shape: [3, S] how it follows the shape.
         normals: [L, 3] outward unit normals of the template.
+        shape_prior: [S, S]; the cost of a shape s is s' shape_prior s.
+        expression_prior: [E]; the cost of an expression e is sum(expression_prior * e^2).
     """
 
     index: NDArray[np.int64]
@@ -38,6 +41,8 @@ class LandmarkModel:
     jaw: F64
     jaw_shape: F64
     normals: F64
+    shape_prior: F64
+    expression_prior: F64
 
     def evaluate(self, shape: F64, expression: F64, jaw: F64) -> F64:
         """Landmarks [L, 3] for coefficients [S], [E] and the jaw's axis-angle [3]."""
@@ -82,6 +87,8 @@ def landmark_model(rig: Rig) -> LandmarkModel:
         jaw=regressor @ rig.template,
         jaw_shape=(regressor @ basis.reshape(count, -1)).reshape(3, -1),
         normals=normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12),
+        shape_prior=shape_prior(rig, pick),
+        expression_prior=np.array([expression_prior(name) for name in rig.expression_names]),
     )
 
 

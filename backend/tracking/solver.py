@@ -15,14 +15,12 @@ from .landmark_model import LandmarkModel
 from .rotation import F64, cross_matrix, rotation_matrix
 
 PIXEL_WEIGHT = 400.0
-DEPTH_WEIGHT = 20.0
-EXPRESSION_PRIOR = 0.02
+DEPTH_WEIGHT = 60.0
 BELOW_ZERO = 4.0
 ABOVE_LIMIT = 1.0
 EXPRESSION_LIMIT = 1.2
 JAW_SIDEWAYS = 2.0
 JAW_CLOSED = 20.0
-SHAPE_PRIOR = 0.03
 
 POSE, JAW = slice(0, 6), slice(6, 9)
 FIRST_EXPRESSION = 9
@@ -82,16 +80,16 @@ def solve(
     size = 0 if fixed_shape else len(shape)
     damping = 1e-3
     blocks = [_block(model, v, s, shape, size) for v, s in zip(views, states, strict=True)]
-    cost = _total(blocks, shape, size)
+    cost = _total(blocks, model, shape, size)
     for _ in range(steps):
-        matrix, gradient = _assemble(blocks, shape, size)
+        matrix, gradient = _assemble(blocks, model, shape, size)
         matrix[np.diag_indices_from(matrix)] *= 1 + damping
         step = -sl.cho_solve(sl.cho_factor(matrix, check_finite=False), gradient, check_finite=False)
         width = (len(step) - size) // len(views)
         tried_shape = shape + step[:size] if size else shape
         tried = [s.moved(step[size + i * width : size + (i + 1) * width]) for i, s in enumerate(states)]
         new_blocks = [_block(model, v, s, tried_shape, size) for v, s in zip(views, tried, strict=True)]
-        new_cost = _total(new_blocks, tried_shape, size)
+        new_cost = _total(new_blocks, model, tried_shape, size)
         if new_cost < cost:
             gain = (cost - new_cost) / cost
             shape, states, blocks, cost = tried_shape, tried, new_blocks, new_cost
@@ -166,11 +164,11 @@ def _block(model: LandmarkModel, view: View, state: ViewState, shape: F64, size:
 
     matrix = flat.T @ flat
     gradient = flat.T @ residual
-    cost = float(residual @ residual) + _priors(view, state, matrix, gradient)
+    cost = float(residual @ residual) + _priors(model, view, state, matrix, gradient)
     return _Block(cost, gradient, matrix)
 
 
-def _priors(view: View, state: ViewState, matrix: F64, gradient: F64) -> float:
+def _priors(model: LandmarkModel, view: View, state: ViewState, matrix: F64, gradient: F64) -> float:
     """Add the view's own priors to its normal equations, in place; returns their cost.
 
     They are scaled by the view's share, so that the share changes its say in the shape and not its own optimum.
@@ -178,30 +176,29 @@ def _priors(view: View, state: ViewState, matrix: F64, gradient: F64) -> float:
     e, jaw = state.expression, state.jaw
     below, above = np.minimum(e, 0), np.maximum(e - EXPRESSION_LIMIT, 0)
     closed = min(jaw[0], 0.0)
-    slope = EXPRESSION_PRIOR * e + BELOW_ZERO * below + ABOVE_LIMIT * above
-    curvature = EXPRESSION_PRIOR + BELOW_ZERO * (e < 0) + ABOVE_LIMIT * (e > EXPRESSION_LIMIT)
+    slope = model.expression_prior * e + BELOW_ZERO * below + ABOVE_LIMIT * above
+    curvature = model.expression_prior + BELOW_ZERO * (e < 0) + ABOVE_LIMIT * (e > EXPRESSION_LIMIT)
     jaw_slope = np.array([JAW_CLOSED * closed, JAW_SIDEWAYS * jaw[1], JAW_SIDEWAYS * jaw[2]])
     jaw_curvature = np.array([JAW_CLOSED * (jaw[0] < 0), JAW_SIDEWAYS, JAW_SIDEWAYS])
     at = np.arange(JAW.start, FIRST_EXPRESSION + len(e))
     gradient[at] += view.share * np.concatenate([jaw_slope, slope])
     matrix[at, at] += view.share * np.concatenate([jaw_curvature, curvature])
-    cost = EXPRESSION_PRIOR * e @ e + BELOW_ZERO * below @ below + ABOVE_LIMIT * above @ above
+    cost = model.expression_prior * e @ e + BELOW_ZERO * below @ below + ABOVE_LIMIT * above @ above
     return view.share * float(cost + JAW_CLOSED * closed**2 + JAW_SIDEWAYS * (jaw[1] ** 2 + jaw[2] ** 2))
 
 
-def _total(blocks: list[_Block], shape: F64, size: int) -> float:
-    return sum(b.cost for b in blocks) + (SHAPE_PRIOR * float(shape @ shape) if size else 0.0)
+def _total(blocks: list[_Block], model: LandmarkModel, shape: F64, size: int) -> float:
+    return sum(b.cost for b in blocks) + (float(shape @ model.shape_prior @ shape) if size else 0.0)
 
 
-def _assemble(blocks: list[_Block], shape: F64, size: int) -> tuple[F64, F64]:
+def _assemble(blocks: list[_Block], model: LandmarkModel, shape: F64, size: int) -> tuple[F64, F64]:
     """All views' normal equations in one: shape first, then each view's unknowns."""
     width = len(blocks[0].gradient) - size
     matrix = np.zeros((size + width * len(blocks),) * 2)
     gradient = np.zeros(len(matrix))
     if size:
-        at = np.arange(size)
-        matrix[at, at] = SHAPE_PRIOR
-        gradient[:size] = SHAPE_PRIOR * shape
+        matrix[:size, :size] = model.shape_prior
+        gradient[:size] = model.shape_prior @ shape
     for i, block in enumerate(blocks):
         own = slice(size + i * width, size + (i + 1) * width)
         matrix[own, own] = block.matrix[:width, :width]
