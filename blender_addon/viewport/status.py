@@ -32,7 +32,8 @@ class Status:
 
     def fail(self, what: str, error: BaseException) -> None:
         """Record a failure: the traceback goes to the log once, not once a frame."""
-        message = f"{what}: {error or type(error).__name__}"
+        said = str(error) or type(error).__name__
+        message = said if said.startswith(what) else f"{what}: {said}"
         if message != self.last_error:
             log.error("drawing stopped for %s", what, exc_info=error)
         self.last_error = message

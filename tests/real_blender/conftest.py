@@ -15,10 +15,10 @@ import pytest
 from backend.protocol import write_avatar
 from tests.synthetic import synthetic_avatar
 
-from .window import Blender, Unavailable, find
+from .window import Blender, UnavailableError, find
 
 BLENDERS = (("binary", "opengl"),) if "LOOKALIKE_BLENDER" in os.environ else (("sid", "opengl"), ("sid", "vulkan"), ("trixie", "opengl"))
-_found: dict[tuple[str, str], Blender | Unavailable] = {}
+_found: dict[tuple[str, str], Blender | UnavailableError] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,16 +37,16 @@ def roots(tmp_path_factory: pytest.TempPathFactory):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session", params=BLENDERS, ids=lambda p: "-".join(p))
+@pytest.fixture(scope="session", params=BLENDERS, ids="-".join)
 def blender(request: pytest.FixtureRequest, roots: Path) -> Blender:
     """Each Blender in turn; skipped, with the reason, where it cannot be had."""
     if request.param not in _found:
         try:
             _found[request.param] = find(*request.param, roots)
-        except Unavailable as reason:
+        except UnavailableError as reason:
             _found[request.param] = reason
     found = _found[request.param]
-    if isinstance(found, Unavailable):
+    if isinstance(found, UnavailableError):
         pytest.skip(str(found))
     return found
 

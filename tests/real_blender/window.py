@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ ROOT = HERE.parents[1]
 ARTEFACTS = ROOT / "artefacts" / "real_blender"
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """This Blender cannot be had here; says why."""
 
 
@@ -69,25 +70,26 @@ class Blender:
         out.mkdir(parents=True)
         shutil.copytree(HERE / "drivers", share / "drivers", dirs_exist_ok=True)
         shutil.copy2(HERE / "install_and_run.sh", share)
-        done = self._in_root(driver, share, arguments, timeout) if self.root else self._binary(driver, share, arguments, timeout)
+        code, said = self._in_root(driver, share, arguments, timeout) if self.root else self._binary(driver, share, arguments, timeout)
         kept = ARTEFACTS / f"{self.name}-{self.gpu}" / driver
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(out, kept)
-        (kept / "blender.log").write_text(done.stdout)
+        (kept / "blender.log").write_text(said)
         path = kept / "findings.json"
         findings = json.loads(path.read_text()) if path.exists() else {}
-        said = findings.get("failure") or done.stdout[-6000:]
-        assert done.returncode == 0 and path.exists(), f"{driver} in {self.version}: exit code {done.returncode}\n{said}"
-        return Run(findings, kept, done.stdout)
+        reason = findings.get("failure") or said[-6000:]
+        assert code == 0, f"{driver} in {self.version}: {'it did not end' if code is None else f'exit code {code}'}\n{reason}"
+        assert findings, f"{driver} in {self.version} found nothing\n{said[-6000:]}"
+        return Run(findings, kept, said)
 
-    def _in_root(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess:
+    def _in_root(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
         command = ["bash", HERE / "run_in_root.sh", self.root, share, "env", f"GPU={self.gpu}"]
         command += ["bash", "/lab/install_and_run.sh", "/lab", driver, f"/lab/out-{driver}", *arguments]
         with open(f"{self.root}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return _capture(command, dict(os.environ), timeout)
 
-    def _binary(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess:
+    def _binary(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
         home = share / "blender-user"
         home.mkdir(exist_ok=True)
         environment = {**os.environ, "BLENDER": os.environ["LOOKALIKE_BLENDER"], "GPU": self.gpu, "BLENDER_USER_RESOURCES": str(home)}
@@ -101,26 +103,35 @@ def find(name: str, gpu: str, scratch: Path) -> Blender:
     """The Blender called `name`: "binary" is what LOOKALIKE_BLENDER names, else a Debian suite.
 
     Raises:
-        Unavailable: it cannot be had on this machine; says why.
+        UnavailableError: it cannot be had on this machine; says why.
     """
     if os.name != "posix":
-        raise Unavailable("windows are driven through X here, which needs Linux")
+        raise UnavailableError("windows are driven through X here, which needs Linux")
     if name == "binary":
         missing = [tool for tool in ("scrot", *(() if "DISPLAY" in os.environ else ("Xvfb",))) if not shutil.which(tool)]
         if missing:
-            raise Unavailable(f"{' and '.join(missing)} must be installed to watch LOOKALIKE_BLENDER's window")
+            raise UnavailableError(f"{' and '.join(missing)} must be installed to watch LOOKALIKE_BLENDER's window")
         said = subprocess.run([os.environ["LOOKALIKE_BLENDER"], "--version"], capture_output=True, text=True, check=False, timeout=60)
         return Blender(name, gpu, None, said.stdout.splitlines()[0] if said.stdout else "unknown")
     base = Path(os.environ.get("LOOKALIKE_CACHE") or Path.home() / ".cache" / "lookalike") / "blender-roots"
     root = Path(os.environ.get("LOOKALIKE_BLENDER_ROOTS") or scratch) / name
-    done = _capture(["bash", HERE / "debian_root.sh", root, name], {**os.environ, "CACHE": str(base)}, 1800)
-    if done.returncode:
-        raise Unavailable(done.stdout.strip().splitlines()[-1] if done.stdout.strip() else f"no Debian {name} root")
-    return Blender(name, gpu, root, done.stdout.strip().splitlines()[-1])
+    code, said = _capture(["bash", HERE / "debian_root.sh", root, name], {**os.environ, "CACHE": str(base)}, 1800)
+    last = said.strip().rpartition("\n")[2]
+    if code:
+        raise UnavailableError(last or f"no Debian {name} root")
+    return Blender(name, gpu, root, last)
 
 
-def _capture(command: list, environment: dict[str, str], timeout: float) -> subprocess.CompletedProcess:
+def _capture(command: list, environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
+    """Exit code and output; the code is None where it had to be ended after `timeout` seconds, with all it started."""
     words = [str(word) for word in command]
-    return subprocess.run(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, check=False
+    process = subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
     )
+    try:
+        said, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+        return None, said
+    return process.returncode, said

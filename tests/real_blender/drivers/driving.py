@@ -43,7 +43,7 @@ def start(steps: Callable[[], Steps], before: float = 1.0) -> None:
             finish(4)
         return None
 
-    bpy.app.timers.register(advance, first_interval=before)
+    bpy.app.timers.register(advance, first_interval=before, persistent=True)
 
 
 def finish(code: int) -> None:

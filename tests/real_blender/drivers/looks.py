@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import bpy
 from avatar_scene import empty_scene, hide_rig, import_avatar, look, part, settle, uploads, view_matrices
-from driving import Steps, findings, region_box, region, save_array, screenshot, space, start, view_area, window
+from driving import Steps, findings, region, region_box, save_array, screenshot, space, start, view_area, window
 
 
 def steps() -> Steps:
@@ -17,11 +17,17 @@ def steps() -> Steps:
     avatar = import_avatar()
     avatar.lookalike.lod = "2"
     hide_rig(avatar)
+    bpy.ops.object.select_all(action="DESELECT")
     look()
     yield from settle()
     findings["box"] = region_box()
     findings["matrices"] = view_matrices()
     screenshot("solid")
+    avatar.hide_viewport = True
+    yield from settle(0.3)
+    screenshot("background")
+    avatar.hide_viewport = False
+    yield from settle(0.3)
     keep_offscreen_picture()
     yield from rig_lines()
     yield from shading_modes()
