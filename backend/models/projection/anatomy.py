@@ -41,6 +41,7 @@ class Anatomy:
         body: the skin surface, without eyes, teeth, tongue and mouth cavity.
         face: inside the face's oval; inner: the same, drawn in by some millimetres and below the brows.
         neck: 1 below the jaw, 0 on the head, a ramp between.
+        scalp: where hair grows on most people, a prior for what is not seen.
         base: 1 where the neck ends and the shoulders' splats take over.
         mirror: [V] index of each vertex's partner on the other side.
         edges: [E, 2] of the mesh.
@@ -60,6 +61,7 @@ class Anatomy:
     face: F32
     inner: F32
     neck: F32
+    scalp: F32
     base: F32
     mirror: I32
     edges: NDArray[np.int64]
@@ -83,7 +85,7 @@ class Anatomy:
         return Anatomy(
             landmark=landmark, eyes=eyes, teeth=teeth, teeth_upper=teeth_upper, teeth_lower=teeth_lower, tongue=tongue,
             cavity=cavity, ears=ears, left=(template[:, 0] > 0).astype(np.float32), body=body.astype(np.float32), face=face,
-            inner=inner, neck=neck, base=base, mirror=_mirror(rig), edges=mesh.edges(rig.faces), unit=unit,
+            inner=inner, neck=neck, base=base, scalp=_scalp_field(template, landmark, chin[1], unit, body, face), mirror=_mirror(rig), edges=mesh.edges(rig.faces), unit=unit,
         )  # fmt: skip
 
     def vertices(self, landmarks: tuple[int, ...]) -> NDArray[np.int64]:
@@ -138,6 +140,15 @@ def _neck_fields(rig: Rig, chin: float, unit: float, body: F32, face: F32) -> tu
     low = max(rim + 0.01 * unit, chin - 0.095 * unit)
     base = np.clip((low + 0.02 * unit - template[:, 1]) / (0.02 * unit), 0, 1) * body
     return neck.astype(np.float32), base.astype(np.float32)
+
+
+def _scalp_field(template: F32, landmark: I32, chin: float, unit: float, body: F32, face: F32) -> F32:
+    """Above a line that falls from over the ears to the nape."""
+    brow = template[_present(landmark, BROWS), 1].max()
+    ear = template[_present(landmark, (234, 454)), 2].mean()
+    back = np.clip((ear - 0.01 * unit - template[:, 2]) / (0.08 * unit), 0, 1)
+    line = chin + (0.95 - 0.6 * back) * (brow - chin)
+    return (np.clip((template[:, 1] - line) / (0.012 * unit) + 0.5, 0, 1) * body * (1 - face)).astype(np.float32)
 
 
 def _mirror(rig: Rig) -> I32:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from backend.protocol.avatar import F32
@@ -39,32 +40,45 @@ class Fill:
 
 
 def fill_labels(
-    neutral: F32, anatomy: Anatomy, hair_height: F32, seen: Observation, present: np.ndarray, ears: dict[str, bool]
+    anatomy: Anatomy, hair_height: F32, seen: Observation, above_collar: NDArray[np.bool_], present: NDArray, ears: dict[str, bool]
 ) -> F32:
     """[V, 3] label probabilities on the whole head from those observed.
 
-    The inner face is skin, whatever it looks like (brows, beards); where the hair shell stands out there is hair.
+    The inner face is skin, whatever it looks like (brows, beards); where the hair shell stands out, and on an unseen
+    scalp, there is hair; there is no cloth above the collar.
     """
-    count = len(neutral)
-    laplacian = mesh.graph_laplacian(anatomy.edges, count)
-    target, weight = seen.label * 1.0, seen.label_weight * 1.0
-    skin, hair = np.eye(3)[SKIN], np.eye(3)[HAIR]
-    pinned = lambda where, value, strength: (
-        np.where(where[:, None] > 0, value, target), np.where(where > 0, np.maximum(strength * where, weight * 0), weight)
-    )
-    target, weight = pinned(np.where(anatomy.inner > 0.4, 1.0, 0.0), skin, 1.0)
-    raised = np.clip((hair_height / anatomy.unit - 0.006) / 0.006, 0, 1) * present[HAIR]
-    target, weight = pinned(np.where((raised > 0.5) & (seen.label_weight < 0.2), raised, 0.0), hair, 0.4)
+    laplacian = mesh.graph_laplacian(anatomy.edges, len(hair_height))
+    field = _Pinned(seen.label.astype(np.float64), seen.label_weight.astype(np.float64))
+    unseen = seen.label_weight < 0.2
+    if present[HAIR]:
+        field.pin(unseen & (anatomy.scalp > 0.5), HAIR, 0.05)
+        field.pin(unseen & (hair_height > 0.009 * anatomy.unit), HAIR, 0.4)
+    field.pin(unseen & (anatomy.neck > 0.9) & (anatomy.base > 0.5), CLOTH if present[CLOTH] else SKIN, 0.05)
+    field.target[above_collar, CLOTH] = 0
+    field.pin(anatomy.inner > 0.4, SKIN, 1.0)
     for side, sign in (("left", 1), ("right", 0)):
         own = (anatomy.ears > 0.5) & (anatomy.left == sign)
-        target, weight = pinned(np.where(own, 1.0, 0.0), skin if ears[side] or not present[HAIR] else hair, 1.0)
-    no_hair_here = (anatomy.neck > 0.9) & (seen.label_weight < 0.2)
-    target, weight = pinned(np.where(no_hair_here & (anatomy.base > 0.5), 1.0, 0.0), np.eye(3)[CLOTH if present[CLOTH] else SKIN], 0.05)
-    weight = weight * anatomy.body + weight * anatomy.ears * (anatomy.body < 0.5)
-    label = mesh.solve_symmetric(sp.diags(weight + 1e-6) + 2e-3 * laplacian, weight[:, None] * target + 1e-6 * skin)
+        field.pin(own, SKIN if ears[side] or not present[HAIR] else HAIR, 1.0)
+    skin_surface = np.maximum(anatomy.body, anatomy.ears)
+    weight = field.weight * skin_surface
+    matrix = sp.diags(weight + 1e-6) + 2e-3 * laplacian
+    label = mesh.solve_symmetric(matrix, weight[:, None] * field.target + 1e-6 * np.eye(3)[SKIN])
+    label[above_collar, CLOTH] = 0
+    label /= np.maximum(label.sum(1, keepdims=True), 1e-6)
     sharpness = 2.2 + 4.0 * np.clip(1 - 2 * weight, 0, 1)[:, None]
     label = np.clip((label - 0.5) * sharpness + 0.5, 0, 1) + 1e-6
     return (label / label.sum(1, keepdims=True)).astype(np.float32)
+
+
+class _Pinned:
+    """Targets [V, 3] and weights [V] of a diffusion, some overridden."""
+
+    def __init__(self, target: NDArray, weight: NDArray) -> None:
+        self.target, self.weight = target.copy(), weight.copy()
+
+    def pin(self, where: NDArray[np.bool_], label: int, weight: float) -> None:
+        self.target[where] = np.eye(3)[label]
+        self.weight[where] = weight
 
 
 def fill_colors(neutral: F32, anatomy: Anatomy, label: F32, seen: Observation, pixels: Labels) -> F32:

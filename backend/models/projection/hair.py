@@ -18,6 +18,8 @@ from .view import View
 
 MAX_HAIR = 0.10
 """Metres; hair beyond this is left to the shoulders' layer."""
+SCALP_LEAST = -0.016
+"""Metres; a skull narrower than the rig's."""
 NECK_RANGE = (-0.026, 0.012)
 """How far the neck's sides may move to meet the matte, metres."""
 STEP = 0.0007
@@ -86,9 +88,9 @@ def _reach(neutral: F32, anatomy: Anatomy) -> tuple[NDArray, NDArray]:
     unit = anatomy.unit
     neck = neutral[anatomy.neck > 0.5]
     if len(neck) == 0:
-        return np.full(len(neutral), -0.002 * unit), np.full(len(neutral), MAX_HAIR * unit)
+        return np.full(len(neutral), SCALP_LEAST * unit), np.full(len(neutral), MAX_HAIR * unit)
     above = (neutral[:, 1] - np.percentile(neck[:, 1], 95)) / (0.05 * unit)
-    low = NECK_RANGE[0] + (-0.002 - NECK_RANGE[0]) * np.clip(above - 0.6, 0, 1)
+    low = NECK_RANGE[0] + (SCALP_LEAST - NECK_RANGE[0]) * np.clip(above - 0.6, 0, 1)
     high = NECK_RANGE[1] + (MAX_HAIR - NECK_RANGE[1]) * np.clip(above, 0, 1)
     return low * unit, high * unit
 

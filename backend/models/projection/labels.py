@@ -56,12 +56,17 @@ def label_pixels(view: View) -> Labels:
 
 
 def rows_above_collar(view: View, labels: Labels) -> NDArray[np.bool_]:
-    """[S] rows above the first one below the chin whose middle is cloth."""
+    """[S] rows above the collar."""
+    return np.arange(view.size) < collar_row(view, labels)
+
+
+def collar_row(view: View, labels: Labels) -> int:
+    """First row below the chin whose middle is cloth; the crop's height where there is none."""
     x, chin = view.landmarks[152, 0], int(np.clip(view.landmarks[152, 1], 0, view.size - 1))
     middle = slice(max(0, int(x - 0.1 * view.face_width)), max(1, int(x + 0.1 * view.face_width)))
     dressed = labels.probability[:, middle, CLOTH].mean(1) > 0.5
     dressed[:chin] = False
-    return np.arange(view.size) < (int(dressed.argmax()) if dressed.any() else view.size)
+    return int(dressed.argmax()) if dressed.any() else view.size
 
 
 def _seed_masks(view: View) -> list[NDArray[np.bool_]]:

@@ -33,7 +33,7 @@ MOST_SPLITS = 3
 """How often one face is split beyond its level's subdivision."""
 VANISHING = 1 / 255
 """Opacity below which a splat never shows."""
-SMOOTHNESS, SHARED_PIXEL_SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.005, 0.03, 0.03, 0.4
+SMOOTHNESS, SHARED_PIXEL_SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.005, 0.03, 0.05, 0.4
 """Of the colour solve, in units of pixels that a splat covers."""
 
 
@@ -45,6 +45,7 @@ class Head:
         rig: identity-baked, hair included. anatomy: of its topology.
         views, labels, mouths, posed: one a portrait, the most frontal first; posed are rig vertices [V, 3].
         gains: [V, 3] a view (see `blend.light_gains`).
+        buried: [V] 1 where clothes cover the neck, and below.
         fill: completion over rig vertices. ears: which ears show. skin: [3] typical colour.
     """
 
@@ -55,6 +56,7 @@ class Head:
     mouths: Sequence[MouthPixels]
     posed: Sequence[F32]
     gains: Sequence[F32]
+    buried: F32
     fill: Fill
     ears: dict[str, bool]
     skin: F32
@@ -195,7 +197,7 @@ def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F
 def _presence(surface: Surface, head: Head) -> F32:
     """[N] 0 where nobody can look or something else stands: behind the eyes, below the neck, in ears under hair."""
     anatomy, rig = head.anatomy, head.rig
-    shown = 1 - surface.sample(rig, anatomy.base)
+    shown = 1 - surface.sample(rig, head.buried)
     eyes = surface.sample(rig, anatomy.eyes) > 0.5
     shown = np.where(eyes, surface.sample(rig, _front_of_eyes(rig.vertices, anatomy)), shown)
     left = surface.sample(rig, anatomy.left) > 0.5

@@ -75,36 +75,46 @@ def place_teeth(neutral: F32, posed: F32, anatomy: Anatomy, view: View) -> F32:
     lip = posed[marks[13]]
     front = lambda part: (part > 0.5) & (np.abs(neutral[:, 0] - neutral[marks[13], 0]) < 0.006 * anatomy.unit)
     upper, lower = front(anatomy.teeth_upper), front(anatomy.teeth_lower)
-    edge = _incisor_edge(posed, anatomy, view)
+    edge, lower_edge = _tooth_edges(posed, anatomy, view)
     inside_lip = neutral[[marks[13], marks[82], marks[312]], 2].mean()
     rise = edge - neutral[upper, 1].min()
     depth = np.clip(inside_lip - TEETH_BEHIND_LIP * anatomy.unit - neutral[upper, 2].max(), -0.006, 0.008)
     move[anatomy.teeth_upper > 0.5] = [lip[0] - neutral[upper, 0].mean(), rise, depth]
     move[anatomy.tongue > 0.5] = [0, min(0.0, rise) * 0.5, depth * 0.5]
     if lower.any():
-        down = np.clip(edge - 0.0005 - neutral[lower, 1].max(), -0.010, 0.003)
+        wanted = edge - 0.0005 if lower_edge is None else lower_edge - (posed[lower, 1] - neutral[lower, 1]).mean()
+        down = np.clip(wanted - neutral[lower, 1].max(), -0.010, 0.003)
         lip_depth = min(neutral[marks[14], 2], neutral[marks[17], 2] - 0.006 * anatomy.unit)
         back = min(depth - 0.0012, lip_depth - 0.005 * anatomy.unit - neutral[lower, 2].max())
         move[anatomy.teeth_lower > 0.5] = [lip[0] - neutral[lower, 0].mean(), down, back]
     return move
 
 
-def _incisor_edge(posed: F32, anatomy: Anatomy, view: View) -> float:
-    """Height of the upper incisors' edge: the last bright row of the lips' gap, or 3.5 mm below the upper lip."""
+def _tooth_edges(posed: F32, anatomy: Anatomy, view: View) -> tuple[float, float | None]:
+    """Heights of the upper teeth's edge and, where the photo shows it, of the lower teeth's, in the posed head.
+
+    Down the middle of the open lips, a bright run that starts near the upper lip is the upper teeth, one that ends near
+    the lower lip is the lower teeth. A mouth that shows no upper teeth has their edge 3.5 mm below the lip.
+    """
     marks = anatomy.landmark
+    top, bottom = posed[marks[13], 1], posed[marks[14], 1]
+    default = float(top - 0.0035 * anatomy.unit)
     upper, lower = view.landmarks[13, :2], view.landmarks[14, :2]
-    along = np.linspace(-0.6, 1.6, 45)
+    if np.linalg.norm(upper - lower) < OPEN * view.eye_distance:
+        return default, None
+    along = np.linspace(-0.6, 1.6, 89)
     rows = [
         view.at(view.foreground, upper + (lower - upper) * along[:, None] + [shift * view.size, 0])
         for shift in (-0.012, 0.0, 0.012)
     ]
     brightness = np.median(rows, 0).mean(1)
-    gap = (along > 0.05) & (along < 0.95)
+    gap = (along > 0.04) & (along < 0.96)
     lips = np.median(brightness[(along < -0.2) | (along > 1.2)])
-    brightest = brightness[gap].max()
-    is_open = np.linalg.norm(upper - lower) > OPEN * view.eye_distance
-    if is_open and brightest > 1.12 * lips:
-        last = along[np.flatnonzero(gap & (brightness > 0.5 * (brightest + lips)))[-1]]
-        top, bottom = posed[marks[13], 1], posed[marks[14], 1]
-        return float(top - np.clip(last, 0.2, 1.0) * (top - bottom))
-    return float(posed[marks[13], 1] - 0.0035 * anatomy.unit)
+    if brightness[gap].max() < 1.12 * lips:
+        return default, None
+    bright = np.flatnonzero(gap & (brightness > 0.5 * (brightness[gap].max() + lips)))
+    runs = np.split(bright, np.flatnonzero(np.diff(bright) > 2) + 1)
+    first, last = along[runs[0]], along[runs[-1]]
+    edge = float(top - np.clip(first[-1], 0.2, 1.0) * (top - bottom)) if first[0] < 0.4 else default
+    shows_lower = last[-1] > 0.8 and last[0] > 0.45
+    return edge, float(top - last[0] * (top - bottom)) if shows_lower else None

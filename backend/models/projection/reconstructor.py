@@ -22,7 +22,7 @@ from .blend import blend, light_gains
 from .ears import visible_ears
 from .fill import Fill, fill_colors, fill_labels
 from .hair import raise_hair
-from .labels import SKIN, label_pixels
+from .labels import SKIN, Labels, collar_row, label_pixels
 from .levels import Head, build_level, kinds_on, observe_views
 from .mouth import close_lips, mouth_pixels, place_teeth
 from .shoulders import build_shoulders
@@ -70,12 +70,14 @@ def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, lis
     gains = light_gains(anatomy, seen)
     merged = blend(views, seen, gains)
     listener.progress(0.42, "fill", "completing what the photo hides")
-    label = fill_labels(baked.vertices, anatomy, height, merged, labels[0].present, ears)
+    depth_below = _below_collar(views[0], labels[0], posed[0])
+    label = fill_labels(anatomy, height, merged, depth_below < 0, labels[0].present, ears)
+    buried = np.maximum(anatomy.base, anatomy.neck * np.clip(depth_below / (0.012 * anatomy.unit) - 1.5, 0, 1)).astype(np.float32)
     fill = Fill(label, fill_colors(baked.vertices, anatomy, label, merged, labels[0]))
     listener.progress(0.50, "shoulders", "building the shoulders")
-    shoulders = build_shoulders(views[0], labels[0], posed[0], baked, anatomy)
+    shoulders = build_shoulders(views[0], labels[0], posed[0], baked, anatomy, buried)
 
-    head = Head(baked, anatomy, views, labels, mouths, posed, gains, fill, ears, labels[0].colour[SKIN])
+    head = Head(baked, anatomy, views, labels, mouths, posed, gains, buried, fill, ears, labels[0].colour[SKIN])
     lods = []
     for level in (0, 1, 2):
         listener.progress((0.55, 0.62, 0.80)[level], f"lod {level}", f"level of detail {level}")
@@ -90,6 +92,12 @@ def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, lis
 def _posed(rig: RigArrays, driver: Driver, correction: F32) -> F32:
     """[V, 3] the rig as in one portrait, its landmarks exactly where they were seen."""
     return pose_vertices(replace(rig, vertices=rig.vertices + correction), driver.expression, driver.pose)
+
+
+def _below_collar(view: View, labels: Labels, posed: F32) -> F32:
+    """[V] how far each posed vertex lies below the collar in the photo, metres; negative above it."""
+    pixels = view.camera.project(posed)
+    return (pixels[:, 1] - collar_row(view, labels)) * pixels[:, 2] / view.camera.focal
 
 
 def _bake(rig, fitted, order, anatomy, views, labels, ears) -> tuple[RigArrays, list[Driver], F32]:

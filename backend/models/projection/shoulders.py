@@ -40,13 +40,13 @@ class _Relief:
     color: F32
 
 
-def build_shoulders(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
+def build_shoulders(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Anatomy, buried: F32) -> SplatArrays:
     """Splats [<= 9000] for the person's pixels that the head's mesh leaves free, and a margin below the mesh.
 
     Args:
-        posed: [V, 3] rig vertices as in the view.
+        posed: [V, 3] rig vertices as in the view. buried: [V] 1 where the mesh gives way to the shoulders.
     """
-    relief = _relief(view, labels, posed, rig, anatomy)
+    relief = _relief(view, labels, posed, rig, anatomy, buried)
     if not relief.region.any():
         return _empty()
     front = _sample(view, relief, int(BUDGET * FRONT_SHARE), back=False)
@@ -56,10 +56,11 @@ def build_shoulders(view: View, labels: Labels, posed: F32, rig: RigArrays, anat
     return SplatArrays.concatenate(splats)
 
 
-def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Anatomy) -> _Relief:
+def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Anatomy, buried: F32) -> _Relief:
     size, width, chin = view.size, view.face_width, view.landmarks[152, 1]
-    head_faces = rig.faces[(anatomy.base[rig.faces] < 0.5).all(1)]
-    _, _, head_depth = rasterize_mesh(view.camera.project(posed), head_faces, size, size)
+    pixels = view.camera.project(posed)
+    _, _, whole_depth = rasterize_mesh(pixels, rig.faces, size, size)
+    _, _, head_depth = rasterize_mesh(pixels, rig.faces[(buried[rig.faces] < 0.5).all(1)], size, size)
     head = np.isfinite(head_depth)
     rows = np.arange(size)[:, None]
     free = (view.matte > 0.15) & ~head & view.inside
@@ -78,7 +79,7 @@ def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Ana
     region = body | under
     opacity = np.where(under, 1, view.matte * share) * _border_fade(view)
     color = _continued_color(view, body, under, width)
-    depth = _body_depth(view, posed, anatomy, region | head, head_depth, under, width)
+    depth = _body_depth(view, posed, anatomy, region | head, head_depth, whole_depth, under, width)
     return _Relief(region, opacity.astype(np.float32), depth, color)
 
 
@@ -108,7 +109,14 @@ def _continued_color(view: View, body: NDArray[np.bool_], under: NDArray[np.bool
 
 
 def _body_depth(
-    view: View, posed: F32, anatomy: Anatomy, person: NDArray, head_depth: F32, under: NDArray, width: float
+    view: View,
+    posed: F32,
+    anatomy: Anatomy,
+    person: NDArray,
+    head_depth: F32,
+    whole_depth: F32,
+    under: NDArray,
+    width: float,
 ) -> F32:
     """[S, S] metres from the camera: inflated about the neck's depth, smooth, always behind the neck's surface."""
     size = view.size
@@ -123,6 +131,8 @@ def _body_depth(
     depth = middle + 0.02 * anatomy.unit - (np.sqrt(distance / reach) * BULGE - 0.5 * BULGE) * anatomy.unit
     limit = np.where(np.isfinite(head_depth), head_depth + BEHIND_NECK * anatomy.unit, -np.inf)
     depth = np.where(under, np.clip(depth + 0.03, limit, limit + 0.027), depth)
+    dressed_neck = np.isfinite(whole_depth) & ~np.isfinite(head_depth)
+    depth = np.where(dressed_neck, np.minimum(depth, whole_depth), depth)
     depth = cv2.GaussianBlur(depth.astype(np.float32), (0, 0), 0.03 * width)
     return np.maximum(depth, np.where(under, limit, -np.inf)).astype(np.float32)
 
@@ -144,8 +154,7 @@ def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
     smooth = _matched_color(relief.color, step, view, pixels)
     depth_map = relief.depth
     if back:
-        rear = relief.depth[relief.region].max() + 0.03
-        depth_map = cv2.GaussianBlur(2 * rear - relief.depth, (0, 0), float(step.mean()))
+        depth_map = cv2.GaussianBlur(relief.depth, (0, 0), float(step.mean()))
         smooth = 0.75 * smooth
     depth = view.at(depth_map, pixels)
     metres = step * depth / view.camera.focal
@@ -159,8 +168,12 @@ def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
     normal = np.cross(along_x, along_y)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     axes = np.stack([first, np.cross(normal, first), normal], 2)
+    position = view.camera.unproject(np.concatenate([pixels, depth[:, None]], 1))
+    if back:  # along the camera's axis, so that the back is as wide as the front
+        rear = float(np.percentile(relief.depth[relief.region], 98))
+        position = position + view.camera.world_to_camera[2, :3] * np.maximum(2 * (rear - depth), 0.01)[:, None]
     return _Placed(
-        position=view.camera.unproject(np.concatenate([pixels, depth[:, None]], 1)),
+        position=position.astype(np.float32),
         axes=np.einsum("ji,njk->nik", view.camera.world_to_camera[:3, :3], axes).astype(np.float32),
         scale=np.concatenate([stretch * metres[:, None] * OVERLAP, 0.15 * metres[:, None]], 1).astype(np.float32),
         opacity=np.clip(view.at(relief.opacity, pixels), 0, 0.97).astype(np.float32),

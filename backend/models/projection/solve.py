@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -42,7 +43,7 @@ def solve_colors(
         colors: [N, 3] x0. free: [N] bool. damping: [N], in units of pixels that a splat covers.
         smoothness: [N, N] positive semi-definite; keeps neighbours from drifting apart.
     Returns:
-        [N, 3] in 0..1.
+        [N, 3] in 0..1, and for free splats within the range of the photo's colours around them.
     """
     camera = view.camera
     operator = ColorOperator(
@@ -68,4 +69,15 @@ def solve_colors(
         step = precondition * residual
         energy, previous = float((residual * step).sum()), energy
         direction = step + (energy / previous) * direction
-    return np.clip(colors + change, 0, 1).astype(np.float32)
+    low, high = _local_range(view, means)
+    low, high = np.minimum(low, colors), np.maximum(high, colors)
+    return np.clip(np.where(free[:, None], np.clip(colors + change, low, high), colors), 0, 1).astype(np.float32)
+
+
+def _local_range(view: View, means: F32) -> tuple[F32, F32]:
+    """[N, 3] darkest and brightest colours near each splat in the photo, with a little room for sharpening."""
+    kernel = np.ones((2 * max(1, round(0.006 * view.size)) + 1,) * 2, np.uint8)
+    pixels = view.camera.project(means)
+    dark, bright = cv2.erode(view.foreground, kernel), cv2.dilate(view.foreground, kernel)
+    room = 0.1 * (bright - dark) + 0.01
+    return view.at(dark - room, pixels), view.at(bright + room, pixels)
