@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .location import find_installation
 
 if TYPE_CHECKING:
-    from ..protocol import LookalikeError
+    from ..protocol import BackendError, LookalikeError
     from ..protocol.connection import Connection, Status
     from ..protocol.frames import Message
     from ..protocol.keys import Endpoint, KeyPair
@@ -96,17 +96,18 @@ class Backend:
             self.error = _told(error)
             raise
 
-    def stop(self, error: LookalikeError | None = None) -> None:
-        """Disconnect, and end the backend where it is ours; returns within two seconds. Safe to call twice.
+    def stop(self, error: LookalikeError | None = None, wait: float = 2.0) -> None:
+        """Disconnect, and end the backend where it is ours. Safe to call twice.
 
         Args:
             error: why, where it was not the user's wish.
+            wait: so many seconds at most for the connection's thread to end.
         """
         connection, launch = self._connection, self._launch
         self._connection = self._launch = None
         self.error = error
         if connection is not None:
-            connection.stop()
+            connection.stop(wait)
         if launch is not None:
             launch.stop()
 
@@ -160,10 +161,12 @@ class Backend:
         from ..protocol import LookalikeError
 
         try:
+            if self._was_ready and launch.process.poll() is not None:
+                raise _died(launch)
             endpoint = launch.poll()
         except LookalikeError as error:
             logger.error("%s", error)
-            self.stop(_died(launch) if self._was_ready else error)
+            self.stop(error, wait=0.0)
             return
         if endpoint is not None and self._connection is None:
             self._connect(endpoint, launch.keys)
@@ -172,7 +175,7 @@ class Backend:
         if status.state in _ENDED:
             own = self._launch is not None
             found = self._settings is not None and not self._settings.remote and not own
-            self.stop(status.error)
+            self.stop(status.error, wait=0.0)
             if found and status.state != "failed" and not self._was_ready:
                 self._replace_found(self._settings)
         else:
@@ -226,7 +229,7 @@ def _remote(settings: Settings) -> Endpoint:
     return endpoint
 
 
-def _died(launch: Launch) -> LookalikeError:
+def _died(launch: Launch) -> BackendError:
     """A backend of ours that was at work and is gone: its last words are about its jobs, not about its end."""
     from ..protocol import BackendError
 

@@ -69,7 +69,8 @@ def install_backend(root: Path, before: str = "", main: str = BACKEND_MAIN, pyth
     """Lay out a backend in `root` and record it as `build.py setup` does; `before` is run before it starts."""
     package = root / "backend"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text(f"__path__.append({str(ROOT / 'backend')!r})\n")
+    real = str(ROOT / "backend")
+    (package / "__init__.py").write_text(f"__path__.append({real!r})\nexec(open({real + '/__init__.py'!r}).read())\n")
     (package / "__main__.py").write_text(main.format(root=str(ROOT), before=before))
     data = Path(os.environ["LOOKALIKE_DATA"])
     data.mkdir(exist_ok=True)
