@@ -8,7 +8,7 @@ import numpy as np
 from ..protocol import RigArrays
 
 _SEGMENTS = 64
-_LINE_WIDTH = 2.5
+_LINE_WIDTH = 1.5
 _COLOURS = {"root": "THEME09", "neck": "THEME04", "jaw": "THEME03", "eye_left": "THEME01", "eye_right": "THEME01"}
 
 
@@ -18,7 +18,9 @@ def dress_bones(obj: bpy.types.Object, rig: RigArrays) -> None:
     circle = circle_shape()
     # Fraction along the bone, and radius in metres: bone shapes are scaled by the bone's length otherwise.
     rings = {"root": (0.0, 0.9 * width), "neck": (0.0, 0.55 * width), "jaw": (1.1, 0.25 * width)}
-    rings |= {"eye_left": (1.0, 0.12 * width), "eye_right": (1.0, 0.12 * width)}
+    eyes = [rig.joint_names.index(name) for name in ("eye_left", "eye_right")]
+    apart = float(np.linalg.norm(np.subtract(*rig.joints[eyes])))
+    rings |= {"eye_left": (1.0, 0.28 * apart), "eye_right": (1.0, 0.28 * apart)}
     for name, (along, radius) in rings.items():
         bone = obj.pose.bones[name]
         bone.custom_shape = circle

@@ -85,7 +85,7 @@ def frame_avatar(context: bpy.types.Context, collection: bpy.types.Collection) -
     views = [area.spaces.active.region_3d for area in areas]
     for view in views:
         view.view_location = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
-        view.view_distance = 3.0 * max(b - a for a, b in zip(low, high, strict=True))
+        view.view_distance = 2.2 * max(b - a for a, b in zip(low, high, strict=True))
     return len(views)
 
 

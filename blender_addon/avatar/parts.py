@@ -14,14 +14,18 @@ from .binding_nodes import bound_rig
 
 
 def find_avatars(scene: bpy.types.Scene) -> list[bpy.types.Collection]:
-    """Avatar collections in a scene, in the outliner's order."""
-    return [c for c in scene.collection.children_recursive if c.lookalike.is_avatar]
+    """Avatar collections in a scene, in the outliner's order; then those that are only instanced (File > Link does that)."""
+    found = [c for c in scene.collection.children_recursive if c.lookalike.is_avatar]
+    instanced = (o.instance_collection for o in scene.objects if o.instance_type == "COLLECTION")
+    return list(dict.fromkeys([*found, *(c for c in instanced if c is not None and c.lookalike.is_avatar)]))
 
 
 def avatar_of(obj: bpy.types.Object | None) -> bpy.types.Collection | None:
-    """The avatar collection that an object is a part of, or None."""
+    """The avatar collection that an object is a part of, or that it instances; or None."""
     if obj is None:
         return None
+    if obj.instance_type == "COLLECTION" and obj.instance_collection is not None and obj.instance_collection.lookalike.is_avatar:
+        return obj.instance_collection
     return next((c for c in obj.users_collection if c.lookalike.is_avatar), None)
 
 

@@ -100,6 +100,25 @@ def test_linked_avatar_plays(api, keyed, arrays, tmp_path):
     expect_same(evaluated(api, api.splats_of(collection)[2]), expected_splats(arrays, 2, EXPRESSION, POSE))
 
 
+def test_linked_avatar_is_found_through_its_instance(api, keyed, arrays, tmp_path):
+    """File > Link adds an empty that instances the collection, not the collection itself."""
+    blend = tmp_path / "library.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.link(directory=f"{blend}/Collection/", filename=keyed_name(blend), instance_collections=True)
+    (collection,) = api.find_avatars(bpy.context.scene)
+    assert api.active_avatar(bpy.context) == collection
+    bpy.context.scene.frame_set(11)
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    shown = [i.object for i in depsgraph.object_instances if i.is_instance and i.object.original == api.splats_of(collection)[2]]
+    assert len(shown) == 1
+    read = {}
+    for name, key, width in (("position", "vector", 3), ("rotation", "value", 4), ("scale", "vector", 3)):
+        read[name] = np.empty((len(shown[0].data.vertices), width), np.float32)
+        shown[0].data.attributes[name].data.foreach_get(key, read[name].ravel())
+    expect_same(read, expected_splats(arrays, 2, EXPRESSION, POSE))
+
+
 def test_library_override_is_posed_here_and_followed_by_its_splats(api, scene, arrays, tmp_path):
     api.build_avatar(arrays, scene.collection)
     blend = tmp_path / "library.blend"
@@ -125,6 +144,12 @@ def test_source_path_is_relative_to_a_saved_file(api, scene, arrays, tmp_path):
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
     avatar = api.build_avatar(arrays, bpy.context.scene.collection, source_path=str(tmp_path / "people" / "ada.lookalike"))
     assert Path(avatar.collection.lookalike.source_path.replace("\\", "/")) == Path("//people/ada.lookalike")
+
+
+def keyed_name(blend: Path) -> str:
+    """The avatar's collection in a file."""
+    with bpy.data.libraries.load(str(blend), link=True) as (source, _):
+        return next(name for name in source.collections if name.startswith("synthetic"))
 
 
 def _load(blend: Path, link: bool) -> bpy.types.Collection:
