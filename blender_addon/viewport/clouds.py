@@ -41,11 +41,15 @@ class Cloud:
     Attributes:
         generation: counts changes of the geometry.
         dirty: the evaluated splats may have changed since the last upload.
+        looks_dirty: the object's own data, which holds the colours, may have changed.
+        data_uid: session uid of that data.
         failed: an error stopped the drawing of this object until `Clouds.retry`.
     """
 
     name: str
     dirty: bool = True
+    looks_dirty: bool = True
+    data_uid: int = 0
     failed: bool = False
     generation: int = 0
     splats: SplatData | None = None
@@ -64,32 +68,29 @@ class Cloud:
         Raises:
             LookupError: the object is not evaluated in `depsgraph`, or lost its attributes.
         """
-        if not self.dirty:
+        if obj.data.session_uid != self.data_uid:
+            self.data_uid, self.looks_dirty = obj.data.session_uid, True
+        if not self.dirty and not self.looks_dirty:
             return
         pose = read_pose(obj, depsgraph)
-        looks = read_appearance(obj)
-        appearance = np.concatenate([looks["rgb"], looks["opacity"][:, None]], axis=1, dtype=np.float32)
+        appearance = _read_looks(obj) if self.looks_dirty or self.splats is None else self.splats.appearance
         splats = SplatData(pose["position"], pose["rotation"], pose["scale"], appearance)
         if len({len(splats.position), len(splats.rotation), len(splats.scale), len(appearance)}) != 1:
             raise LookupError(f"{obj.name}: its modifiers changed the number of splats")
         self._upload(splats)
-        self.dirty = False
+        self.dirty = self.looks_dirty = False
 
     def _upload(self, splats: SplatData) -> None:
-        before = self.splats
-        same_look = before is not None and np.array_equal(before.appearance, splats.appearance)
-        same_pose = before is not None and all(
-            np.array_equal(getattr(before, f), getattr(splats, f)) for f in ("position", "rotation", "scale")
-        )
+        before, self.splats = self.splats, splats
         if before is not None and len(before) != len(splats):
             self.orders.clear()
-        self.splats = splats
+            before = None
         if not len(splats):
             return
-        if not same_look:
+        if before is None or not _same(before, splats, ("appearance",)):
             self.appearance = upload(splats.appearance, 4)
             status.appearance_uploads += 1
-        if not same_pose:
+        if before is None or not _same(before, splats, ("position", "rotation", "scale")):
             self.geometry = upload(pack_geometry(splats), 4)
             self.low, self.high = splats.bounds()
             self.generation += 1
@@ -142,10 +143,10 @@ class Clouds:
         return key, cloud
 
     def mark(self, uids: set[int] | None = None) -> None:
-        """Let objects be read again at the next draw: those with these session uids, or all."""
+        """Let objects be read again at the next draw: those that are, or whose data is, one of these session uids, or all."""
         for key, cloud in self._clouds.items():
-            if uids is None or key[0] in uids:
-                cloud.dirty = True
+            cloud.dirty = cloud.dirty or uids is None or key[0] in uids
+            cloud.looks_dirty = cloud.looks_dirty or uids is None or cloud.data_uid in uids
 
     def keep(self, uids: set[int]) -> None:
         """Free the textures of objects that no longer exist."""
@@ -156,10 +157,19 @@ class Clouds:
         """Draw again what failed."""
         for cloud in self._clouds.values():
             cloud.failed = False
-            cloud.dirty = True
+            cloud.dirty = cloud.looks_dirty = True
 
     def clear(self) -> None:
         self._clouds.clear()
 
     def __len__(self) -> int:
         return len(self._clouds)
+
+
+def _read_looks(obj: bpy.types.Object) -> F32:
+    looks = read_appearance(obj)
+    return np.concatenate([looks["rgb"], looks["opacity"][:, None]], axis=1, dtype=np.float32)
+
+
+def _same(before: SplatData, after: SplatData, fields: tuple[str, ...]) -> bool:
+    return all(np.array_equal(getattr(before, f), getattr(after, f)) for f in fields)

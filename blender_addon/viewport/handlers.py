@@ -138,7 +138,7 @@ def _mark_changed(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> No
         return
     changed = set()
     for update in depsgraph.updates:
-        if isinstance(update.id, bpy.types.Object):
+        if isinstance(update.id, bpy.types.Object | bpy.types.Mesh):
             if update.is_updated_geometry:
                 changed.add(update.id.original.session_uid)
         elif isinstance(update.id, bpy.types.Collection):

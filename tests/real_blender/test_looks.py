@@ -109,7 +109,7 @@ def test_cube_in_front_hides_and_cube_behind_is_hidden(looks) -> None:
     assert kept.sum() > 0.4 * avatar.sum(), "the rest of the face is untouched"
     around = np.abs(behind - front).max(-1) > 0.1
     assert around.sum() > 2000, "the cube behind is seen beside the head"
-    assert (around & avatar).sum() < 0.01 * avatar.sum(), "and not through it"
+    assert (around & avatar).sum() < 0.03 * avatar.sum(), "and not through it"
 
 
 def test_cube_that_the_head_sits_in_cuts_it(looks) -> None:

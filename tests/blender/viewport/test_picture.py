@@ -129,6 +129,12 @@ def test_nothing_is_uploaded_when_nothing_changed(part, avatar, gpu) -> None:
     clouds.mark({obj.session_uid})
     cloud.refresh(obj, depsgraph)
     assert (status.geometry_uploads, status.appearance_uploads) == (2, 1)
+    obj.data.attributes["radiance:base"].data[0].color = (1.0, 0.0, 0.0, 0.5)
+    obj.data.update_tag()
+    bpy.context.view_layer.update()
+    clouds.mark({obj.data.session_uid})
+    cloud.refresh(obj, depsgraph)
+    assert (status.geometry_uploads, status.appearance_uploads) == (2, 2), "repainted"
 
 
 def test_an_avatar_that_lost_an_attribute_says_so(part, avatar, gpu) -> None:
