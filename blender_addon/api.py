@@ -79,13 +79,13 @@ class Job:
             LookalikeError: it failed or was cancelled.
             TimeoutError: neither within `timeout` seconds; the job goes on.
         """
-        from .client import jobs
+        from .client import tick
 
         deadline = time.monotonic() + timeout
         while not self.done:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no avatar after {timeout:.0f} s")
-            jobs.pump()
+            tick.pump()
             time.sleep(0.01)
         return self.avatar
 
@@ -173,10 +173,10 @@ def start_backend() -> None:
     Raises:
         BackendError: it is not installed, or the settings do not allow or name a remote one.
     """
-    from .client import jobs
+    from .client import tick
 
     backend.start(_settings())
-    jobs.ensure_ticking()
+    tick.start()
 
 
 def stop_backend() -> None:
@@ -351,7 +351,7 @@ def _photo_files(photos: Iterable[PathLike]) -> list[Path]:
 
 def _ensure_backend() -> None:
     """Have a backend on its way, if the user's preferences allow to start it."""
-    from .client import jobs
+    from .client import tick
     from .preferences import preferences
     from .protocol import BackendError
 
@@ -359,7 +359,7 @@ def _ensure_backend() -> None:
         if not preferences().autostart:
             raise BackendError("The backend is not running", "start it in the panel, or turn on Start When Needed in the preferences")
         backend.start(_settings())
-    jobs.ensure_ticking()
+    tick.start()
 
 
 def _settings() -> Settings:

@@ -5,6 +5,8 @@ Nothing here opens a socket, a file or the GPU, and nothing is caught: a class t
 
 from __future__ import annotations
 
+import sys
+
 import bpy
 from bpy.app.handlers import persistent
 
@@ -77,16 +79,18 @@ def _stop_drawing() -> None:
 @persistent
 def _before_load(*_arguments: object) -> None:
     """Another file is opened: jobs of this one have nowhere to go, so they are cancelled; the backend stays."""
-    if backend.running:
+    if f"{__package__}.client.work" in sys.modules:
         from .client import jobs
 
         jobs.cancel_all()
 
 
 def _end_session() -> None:
-    if backend.running:
-        from .client import jobs
+    """Jobs, timer, threads and a backend of ours end; where none was ever asked for, nothing is even loaded."""
+    if f"{__package__}.client.work" in sys.modules:
+        from .client import jobs, tick, work
 
         jobs.cancel_all()
-        jobs.stop_ticking()
-        backend.stop()
+        tick.stop()
+        work.end_threads()
+    backend.stop()

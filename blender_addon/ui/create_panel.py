@@ -104,6 +104,8 @@ def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIK
         _draw_progress(box, job)
     elif job.state == "CHOOSING":
         _draw_face_choice(box, context, job)
+    elif job.state == "WARNED":
+        _draw_warnings(box, context, job)
     else:
         _draw_failure(box, context, job)
 
@@ -128,6 +130,12 @@ def _draw_face_choice(box: bpy.types.UILayout, context: bpy.types.Context, job: 
         choice = column.operator("lookalike.choose_face", text=text, icon="USER")
         choice.job, choice.face = job.name, face.number
     box.operator("lookalike.dismiss_error", text="Cancel", icon="X").job = job.name
+
+
+def _draw_warnings(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
+    box.label(text=f"{job.avatar_name} is finished", icon="INFO", translate=False)
+    draw_wrapped(box, context, job.error)
+    box.operator("lookalike.dismiss_error", text="OK").job = job.name
 
 
 def _draw_failure(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:

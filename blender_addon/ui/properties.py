@@ -20,6 +20,7 @@ JOB_STATES = (
     ("RUNNING", "Running", "The backend works on the job"),
     ("CANCELLING", "Cancelling", "The backend has been asked to stop"),
     ("CHOOSING", "Choose a Face", "A photo shows several faces: choose the one to use"),
+    ("WARNED", "Done, with Warnings", "The avatar is finished, but the photos made something doubtful"),
     ("FAILED", "Failed", "The job ended with an error"),
 )
 

@@ -28,7 +28,7 @@ serve(ServerOptions(pipeline="tests.blender.ui.synthetic_pipeline", handover="--
 
 @pytest.fixture
 def addon(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The add-on, enabled in an empty file: `api`, `jobs`, `backend`, `preferences`, `protocol` and `name` of its package."""
+    """The add-on, enabled in an empty file: `api`, `tick`, `backend`, `preferences`, `protocol` and `name` of its package."""
     import addon_utils
     import bpy
 
@@ -46,7 +46,7 @@ def addon(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         package=package,
         part=part,
         api=part("api"),
-        jobs=part("client.jobs"),
+        tick=part("client.tick"),
         backend=backend,
         protocol=part("protocol"),
         preferences=bpy.context.preferences.addons[name].preferences,
@@ -110,7 +110,7 @@ def pump(addon: SimpleNamespace) -> Callable[..., float]:
         began = time.monotonic()
         while not until():
             assert time.monotonic() - began < seconds, f"not within {seconds} s; backend: {addon.api.backend_status()}"
-            addon.jobs.pump()
+            addon.tick.pump()
             time.sleep(0.01)
         return time.monotonic() - began
 

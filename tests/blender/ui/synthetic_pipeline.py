@@ -1,6 +1,6 @@
 """What a real server's worker runs in these tests: no photo is looked at, the portrait's name says what happens.
 
-`slow*` takes until it is cancelled, `two*` shows two faces, `blank*` none; every other one becomes the synthetic avatar.
+`slow*` takes until it is cancelled, `two*` shows two faces, `blank*` none, `doubt*` a doubtful one; every other one becomes the synthetic avatar.
 """
 
 from __future__ import annotations
@@ -38,4 +38,5 @@ def reconstruct(files: list[tuple[str, bytes]], body: Reconstruct, listener) -> 
         listener.progress(0.3 * (level + 1), "project")
         listener.lod(level, splats, avatar.shoulders)
     facts = {"name": body.name, "consent": body.consent, "model": body.model, "faces": list(body.faces), "images": [n for n, _ in files]}
-    return replace(avatar, provenance=facts)
+    doubts = [f"{name}: the face may be a statue" for name, _ in files if name.startswith("doubt")]
+    return replace(avatar, provenance={**facts, "warnings": doubts})

@@ -130,6 +130,15 @@ def test_cancel_before_the_backend_has_started(panel: SimpleNamespace, photo: Ph
     assert len(panel.session.jobs) == 0
 
 
+def test_warnings_of_the_backend_are_shown_and_the_avatar_stays(panel: SimpleNamespace, photo: Photo, pump: Pump) -> None:
+    job = panel.api.create([photo("doubt.jpg")])
+    pump(lambda: only_job(panel).state == "WARNED")
+    assert only_job(panel).error == "doubt.jpg: the face may be a statue"
+    assert bpy.ops.lookalike.dismiss_error(job=job.id) == {"FINISHED"}
+    assert [avatar.name for avatar in panel.api.avatars()] == ["doubt"]
+    assert len(panel.session.jobs) == 0
+
+
 def test_two_jobs_queue(panel: SimpleNamespace, photo: Photo, pump: Pump) -> None:
     first, second = panel.api.create([photo("slow.jpg")]), panel.api.create([photo("ada.jpg")])
     pump(lambda: panel.session.jobs[second.id].state == "QUEUED" and panel.api.avatars())
@@ -157,7 +166,7 @@ def test_backend_killed_mid_job_is_told_within_two_seconds(panel: SimpleNamespac
 def test_undoing_while_a_job_runs_still_delivers_the_avatar(panel: SimpleNamespace, photo: Photo, pump: Pump) -> None:
     bpy.ops.ed.undo_push(message="before")
     job = panel.api.create([photo("ada.jpg")])
-    panel.jobs.APPLY_SECONDS, usual = 0.0, panel.jobs.APPLY_SECONDS
+    panel.tick.APPLY_SECONDS, usual = 0.0, panel.tick.APPLY_SECONDS
     try:
         pump(panel.api.avatars)
         for obj in list(bpy.data.objects):
@@ -165,7 +174,7 @@ def test_undoing_while_a_job_runs_still_delivers_the_avatar(panel: SimpleNamespa
         bpy.data.collections.remove(panel.api.avatars()[0])
         pump(lambda: not panel.session.jobs)
     finally:
-        panel.jobs.APPLY_SECONDS = usual
+        panel.tick.APPLY_SECONDS = usual
     assert sorted(job.avatar.splats) == [0, 1, 2]
 
 
@@ -176,7 +185,7 @@ def test_opening_a_file_cancels_the_jobs_politely(panel: SimpleNamespace, photo:
     assert len(bpy.context.window_manager.lookalike.jobs) == 0
     assert isinstance(job.error, panel.protocol.Cancelled)
     for _ in range(20):
-        panel.jobs.pump()
+        panel.tick.pump()
         time.sleep(0.02)
     assert panel.api.avatars() == []
     assert panel.backend.connected

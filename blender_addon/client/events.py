@@ -1,0 +1,157 @@
+"""What the backend says about a job, applied to the panel and to the file. Main thread only.
+
+What needs no Blender (decoding, binding splats to the rig) runs in a thread meanwhile; what remains is under 50 ms an
+event for 92k splats.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import bpy
+
+from ..ui.properties import LOOKALIKE_PG_job, session
+from . import backend
+from .jobs import dismiss
+from .work import Work, fail, in_thread, is_in_file, remove_unfinished, works
+
+if TYPE_CHECKING:
+    from ..avatar import BlenderAvatar
+    from ..protocol.frames import Message
+
+logger = logging.getLogger("lookalike.jobs")
+
+UNDO_MESSAGE = "Create Lookalike avatar"
+
+
+def take_up(message: Message) -> bool:
+    """Apply one event; False where a thread still prepares it, so that it must be offered again."""
+    from ..protocol import LookalikeError
+
+    name = next((name for name, work in works.items() if work.request and work.request == message.request), "")
+    job = session().jobs.get(name)
+    handler = _HANDLERS.get(message.kind)
+    if job is None or handler is None:
+        return True  # of a job that was dismissed, or of a file that was closed; or an answer to something else
+    try:
+        return handler(job, works[name], message)
+    except LookalikeError as error:
+        logger.error("%s: %s", message.kind, error)
+        fail(job, error)
+        return True
+
+
+def _accepted(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    from ..protocol.messages import Cancel
+
+    work.remote = message.job
+    if job.state == "CANCELLING":
+        backend.send(Cancel(), job=work.remote)
+        return True
+    position = message.body.position
+    job.state = "QUEUED"
+    job.text = f"{position} {'job' if position == 1 else 'jobs'} before it" if position else ""
+    return True
+
+
+def _progress(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    body = message.body
+    if job.state != "CANCELLING":
+        job.state = "QUEUED" if body.stage == "queued" else "RUNNING"
+        job.fraction, job.stage, job.text = body.fraction, body.stage.replace("_", " ").capitalize(), body.text
+    return True
+
+
+def _rig(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    from .. import api
+    from ..avatar import begin_avatar
+    from ..protocol.arrays import rig_from_message
+
+    work.rig = rig_from_message(message)
+    work.avatar = begin_avatar(work.rig, bpy.context.scene.collection, job.avatar_name)
+    api.welcome_avatar(work.avatar.collection)
+    return True
+
+
+def _lod(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    from ..avatar import place_lod, rest_mesh
+
+    if not is_in_file(work.avatar):
+        work.preparing = None
+        return True  # the user has undone it; the result brings everything again
+    if work.preparing is None:
+        work.preparing = in_thread(_bound, message, *rest_mesh(work.avatar.head))
+    if not work.preparing.done():
+        return False
+    preparing, work.preparing = work.preparing, None
+    place_lod(work.avatar, message.body.level, preparing.result())
+    return True
+
+
+def _bound(message: Message, vertices: Any, faces: Any) -> Any:
+    """Splats of a `lod` event, checked and bound to the rig mesh; runs in a thread."""
+    from ..avatar import prepare_lod
+    from ..protocol.arrays import splats_from_message
+
+    return prepare_lod(vertices, faces, message.body.level, *splats_from_message(message, len(faces)))
+
+
+def _result(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    from ..avatar import build_avatar, set_facts
+    from ..protocol import ProtocolError, decode_avatar
+
+    if message.payload is None:
+        raise ProtocolError("The backend sent no avatar", "retry")
+    if work.preparing is None:
+        work.preparing = in_thread(decode_avatar, bytes(message.payload), job.avatar_name)
+    if not work.preparing.done():
+        return False
+    preparing, work.preparing = work.preparing, None
+    avatar = preparing.result()
+    if is_in_file(work.avatar) and len(work.avatar.splats) == len(avatar.lods):
+        set_facts(work.avatar, avatar.provenance, avatar.drivers)
+    else:
+        remove_unfinished(work)
+        work.avatar = build_avatar(avatar, bpy.context.scene.collection, job.avatar_name)
+    work.finished, work.rig = work.avatar, None
+    logger.info("%s: %.1f s at the backend", job.avatar_name, message.body.seconds)
+    warnings = [*message.body.warnings, *avatar.provenance.get("warnings", [])]
+    if warnings:
+        job.state, job.error = "WARNED", "\n".join(str(warning) for warning in warnings)
+    else:
+        session().jobs.remove(session().jobs.find(job.name))
+    _conclude(work.finished)
+    return True
+
+
+def _failed(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    error = message.body.exception()
+    if error.code == "cancelled":
+        dismiss(job.name)
+    else:
+        fail(job, error)
+    return True
+
+
+_HANDLERS: dict[str, Callable[[LOOKALIKE_PG_job, Work, Any], bool]] = {
+    "accepted": _accepted,
+    "progress": _progress,
+    "rig": _rig,
+    "lod": _lod,
+    "result": _result,
+    "error": _failed,
+}
+
+
+def _conclude(avatar: BlenderAvatar) -> None:
+    """Select the new avatar where that disturbs nothing, and make one undo step of it."""
+    from .. import api
+
+    windows = bpy.context.window_manager.windows
+    window = bpy.context.window or (windows[0] if windows else None)
+    with bpy.context.temp_override(**({"window": window} if window else {})):
+        if bpy.context.mode == "OBJECT":
+            api.select_avatar(avatar.collection)
+        bpy.ops.ed.undo_push(message=UNDO_MESSAGE)
