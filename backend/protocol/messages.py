@@ -83,7 +83,8 @@ class Personalize(Body):
 @dataclass(frozen=True)
 class Track(Body):
     """Rig parameters of each portrait or video frame. Payload as in `Reconstruct`; the `Result`'s payload holds
-    `expression` [frames, E], `pose` [frames, J, 3], `world_to_camera` [frames, 4, 4], `intrinsics` [frames, 3, 3]."""
+    `expression` [frames, E], `pose` [frames, J, 3], `world_to_camera` [frames, 4, 4], `intrinsics` [frames, 3, 3],
+    `tracked` uint8 [frames] (0: no face seen, interpolated), `size` int32 [2] (width, height), `fps` [1] (0 for photos)."""
 
     KIND: ClassVar[str] = "track"
     portraits: tuple[str, ...]

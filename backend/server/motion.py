@@ -1,24 +1,29 @@
-"""Drivers of photos or of a video's frames, as arrays that the wire and files carry."""
+"""Motion from files' bytes: photos of one person, or one video."""
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backend.models.interface import Listener
-from backend.protocol.avatar import Driver
 from backend.protocol.errors import ImageError
 from backend.protocol.messages import Track
+
+if TYPE_CHECKING:
+    from backend.tracking.motion import Motion
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 File = tuple[str, bytes]
 
 
-def track_files(files: Sequence[File], request: Track, listener: Listener) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Several photos of one person, or one video -> (arrays as in `messages.Track`, expression names).
+def track_files(files: Sequence[File], request: Track, listener: Listener) -> Motion:
+    """Several photos of one person, or one video.
 
     Raises:
         ImageError: cannot be decoded, or a video beside other files.
@@ -26,35 +31,48 @@ def track_files(files: Sequence[File], request: Track, listener: Listener) -> tu
     """
     from backend.rig import load_rig
     from backend.tracking import fit
+    from backend.tracking.motion import motion_of_drivers
 
     from .pipeline import load_portraits
 
-    rig = load_rig(request.rig)
-    videos = [name for name, _ in files if is_video(name)]
+    videos = [name for name, _ in files if Path(name).suffix.lower() in VIDEO_SUFFIXES]
     if videos and len(files) > 1:
         raise ImageError(f"{videos[0]}: a video is tracked alone", "track the photos and the video separately")
+    listener.progress(0.0, "load", request.rig)
+    rig = load_rig(request.rig)
     if videos:
-        from .video_frames import track_video_bytes
-
-        face = request.faces[0] if request.faces else None
-        return stack_drivers(track_video_bytes(files[0], rig, face, listener), rig.expression_names)
+        return _track_video(files[0], request, listener)
     portraits = load_portraits(files, request.faces, listener)
     listener.progress(0.5, "fit", "fitting the head to the landmarks")
-    return stack_drivers(fit(portraits, rig).drivers, rig.expression_names)
+    warnings = tuple(warning for portrait in portraits for warning in portrait.warnings)
+    return motion_of_drivers(fit(portraits, rig).drivers, rig, ", ".join(name for name, _ in files), warnings=warnings)
 
 
-def is_video(name: str) -> bool:
-    return Path(name).suffix.lower() in VIDEO_SUFFIXES
+def _track_video(file: File, request: Track, listener: Listener) -> Motion:
+    """FFmpeg reads files, so the bytes become one for as long as it takes, under a name that messages may show."""
+    from backend.rig import load_rig
+    from backend.tracking import FaceChoiceError
+    from backend.tracking.video import track_video
+
+    from .pipeline import describe_faces
+
+    with tempfile.TemporaryDirectory(prefix="lookalike-video-") as folder:
+        path = Path(folder) / re.sub(r"[^\w. -]", "_", Path(file[0]).name)[-100:]
+        path.write_bytes(file[1])
+        progress = lambda fraction, text: listener.progress(fraction, "track", text)
+        try:
+            return track_video(path, load_rig(request.rig), progress, face=request.faces[0] if request.faces else None)
+        except FaceChoiceError as error:
+            describe_faces(error, file[0], 0)
+            raise
 
 
-def stack_drivers(drivers: Sequence[Driver], names: Sequence[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """One row a frame: expression [F, E], pose [F, J, 3], world_to_camera [F, 4, 4], intrinsics [F, 3, 3], size [F, 2]."""
-    rows = [[driver.expression.get(name, 0.0) for name in names] for driver in drivers]
-    arrays = {
-        "expression": np.array(rows, np.float32).reshape(len(drivers), len(names)),
-        "pose": np.stack([driver.pose for driver in drivers]).astype(np.float32),
-        "world_to_camera": np.stack([driver.world_to_camera for driver in drivers]).astype(np.float32),
-        "intrinsics": np.stack([driver.intrinsics for driver in drivers]).astype(np.float32),
-        "size": np.array([driver.size for driver in drivers], np.int32),
+def arrays_of(motion: Motion) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """What the wire carries of it: (arrays as in `messages.Track`, expression names)."""
+    arrays = {name: getattr(motion, name) for name in ("expression", "pose", "world_to_camera", "intrinsics")}
+    arrays |= {
+        "tracked": motion.tracked.astype(np.uint8),
+        "size": np.array(motion.size, np.int32),
+        "fps": np.array([motion.fps], np.float32),
     }
-    return arrays, tuple(names)
+    return arrays, motion.expression_names

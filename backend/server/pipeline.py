@@ -24,7 +24,7 @@ from backend.protocol.errors import LookalikeError
 from backend.protocol.messages import Reconstruct, Render, Track
 
 if TYPE_CHECKING:
-    from backend.tracking import Portrait, Tracker
+    from backend.tracking import FaceChoiceError, Portrait, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +83,16 @@ def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener:
         try:
             portraits.append(make_portrait(decode_image(data, name), name, choice, _tracker()))
         except FaceChoiceError as error:
-            found = [{"box": [round(x, 1) for x in face.box], "score": round(float(face.score), 3)} for face in error.faces]
-            error.data.update(portrait=name, index=i, faces=found)
+            describe_faces(error, name, i)
             raise
     listener.progress(_TRACKING_SHARE, "track")
     return portraits
+
+
+def describe_faces(error: FaceChoiceError, name: str, index: int) -> None:
+    """Add what a program needs to offer the choice: whose faces, their boxes in pixels, left to right."""
+    found = [{"box": [round(x, 1) for x in face.box], "score": round(float(face.score), 3)} for face in error.faces]
+    error.data.update(portrait=name, index=index, faces=found)
 
 
 def provenance(avatar: Avatar, request: Reconstruct, portraits: Sequence[Portrait]) -> dict[str, object]:
@@ -124,9 +129,9 @@ def render(avatar: bytes | Avatar, view: Render) -> np.ndarray:
 
 def track(files: Sequence[File], request: Track, listener: Listener | None = None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Rig parameters of photos or of one video: (arrays as in `messages.Track`, expression names)."""
-    from .motion import track_files
+    from .motion import arrays_of, track_files
 
-    return track_files(files, request, listener or Silent())
+    return arrays_of(track_files(files, request, listener or Silent()))
 
 
 @functools.cache

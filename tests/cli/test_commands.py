@@ -121,7 +121,7 @@ def test_info_tells_what_is_in_the_file(lookalike, folder):
         (["reconstruct", "-o", "x.lookalike"], None),
         (["reconstruct", "text.jpg", "-o", "x.lookalike", "--backend"], "no backend is running; start one with: lookalike serve"),
         (["evaluate", "h.npz", "--identities", "5:5"], None),
-        (["track", "text.jpg", "-o", "x.png"], "x.png: the name must end with .json or .npz; correct -o"),
+        (["track", "text.jpg", "-o", "x.png"], "x.png: the name must end with .motion or .json; correct -o"),
         (["levitate"], None),
         (["info", "ada.lookalike", "--sideways"], None),
     ],
@@ -267,12 +267,33 @@ def test_avatar_without_provenance_prints(lookalike, folder):
 def test_track_writes_motion(lookalike, folder):
     astronaut(folder / "astronaut.png")
     facts = json.loads(lookalike("track", "astronaut.png", "-o", "pose.json", "--json").stdout)
-    assert facts["frames"] == 1
-    (frame,) = json.loads((folder / "pose.json").read_text())["frames"]
+    assert (facts["frames"], facts["seen"]) == (1, 1)
+    motion = json.loads((folder / "pose.json").read_text())
+    (frame,) = motion["frames"]
     assert frame["expression"]["mouthSmileLeft"] > 0.1, "she smiles"
-    assert frame["size"] == [512, 512]
+    assert motion["size"] == [512, 512]
     assert np.shape(frame["world_to_camera"]) == (4, 4)
-    lookalike("track", "astronaut.png", "-o", "pose.npz")
-    with np.load(folder / "pose.npz", allow_pickle=False) as arrays:
-        assert arrays["pose"].shape == (1, 5, 3)
-        assert arrays["expression"].shape == (1, len(arrays["expression_names"]))
+    assert set(frame["pose"]) >= {"jaw", "neck"}
+
+
+def test_track_follows_a_video(lookalike, folder):
+    from backend.splats import write_video
+    from backend.tracking.motion import read_motion
+
+    pytest.importorskip("skimage.data", reason="the portrait comes with scikit-image")
+    import skimage.data
+
+    still = skimage.data.astronaut()[:, 60:380].astype(np.float32) / 255
+    write_video(folder / "clip.mp4", [np.roll(still, 4 * i, 1)[:, 24:] for i in range(6)])
+    facts = json.loads(lookalike("track", "clip.mp4", "-o", "clip.motion", "--json").stdout)
+    assert (facts["frames"], facts["seen"]) == (6, 6)
+    motion = read_motion(folder / "clip.motion")
+    assert len(motion) == 6
+    x = motion.world_to_camera[:, 0, 3]
+    assert x[-1] > x[0], "the picture moves to the right, and so does the head before the camera"
+    error = json.loads(lookalike("track", "clip.mp4", "astronaut.png", "-o", "x.motion", "--json", check=1).stdout)["error"]
+    assert error["message"] == "clip.mp4: a video is tracked alone"
+    (folder / "noise.mp4").write_bytes(bytes(range(256)) * 20)
+    error = json.loads(lookalike("track", "noise.mp4", "-o", "x.motion", "--json", check=1).stdout)["error"]
+    assert error["code"] == "image"
+    assert error["message"].startswith("noise.mp4: not a video")
