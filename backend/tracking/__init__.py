@@ -3,13 +3,16 @@
 from .fit import Fit, fit
 from .images import Photo, decode_image, load_image
 from .loading import load_portrait, make_portrait
+from .motion import Motion, motion_of_drivers, read_motion, write_motion
 from .portrait import Face, Portrait
 from .tracker import FaceChoiceError, Tracker, choose_face, default_tracker
+from .video import track_video
 
 __all__ = [
     "Face",
     "FaceChoiceError",
     "Fit",
+    "Motion",
     "Photo",
     "Portrait",
     "Tracker",
@@ -20,4 +23,8 @@ __all__ = [
     "load_image",
     "load_portrait",
     "make_portrait",
+    "motion_of_drivers",
+    "read_motion",
+    "track_video",
+    "write_motion",
 ]

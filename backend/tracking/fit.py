@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from backend.protocol.avatar import F32, Driver
+from backend.protocol.avatar import F32, Driver, RigArrays
 from backend.rig.rig import Rig
 
 from .gaze import gaze
@@ -31,7 +31,7 @@ DEFAULT_FOCAL = 3.0
 
 OVAL_WEIGHT = 0.5
 HIDDEN_WEIGHT = 0.25
-TURNED = np.radians(20.0)
+TURNED = np.radians(30.0)
 SHUT = 0.6
 
 NOT_FITTED = frozenset({"jawOpen", "jawForward", "jawLeft", "jawRight", "mouthClose", "tongueOut"})
@@ -104,11 +104,15 @@ def fit(portraits: Sequence[Portrait], rig: Rig) -> Fit:
         ValueError: no portrait.
         RigError: the rig has no landmarks.
     """
-    if not portraits:
-        raise ValueError("no portrait to fit")
+    return fit_faces([p.face for p in portraits], [intrinsics(p) for p in portraits], [p.image.shape for p in portraits], rig)
+
+
+def fit_faces(faces: Sequence[Face], cameras: Sequence[F64], sizes: Sequence[tuple[int, ...]], rig: Rig) -> Fit:
+    """As `fit`, from what it needs of the portraits: faces, intrinsics [3, 3] and picture sizes (H, W, ...)."""
+    if not faces:
+        raise ValueError("no face to fit")
     prepared = prepare(rig)
-    cameras = [intrinsics(p) for p in portraits]
-    views = [view_of(p.face, k, prepared.model) for p, k in zip(portraits, cameras, strict=True)]
+    views = [view_of(f, k, prepared.model) for f, k in zip(faces, cameras, strict=True)]
     shape, states, views = solve_views(prepared.model, views)
     reference = int(np.argmax([v.share for v in views]))
     shaped = rig.template + rig.shape_basis.astype(np.float64) @ shape
@@ -126,8 +130,8 @@ def fit(portraits: Sequence[Portrait], rig: Rig) -> Fit:
         shape=shape.astype(np.float32),
         vertices=vertices.astype(np.float32),
         drivers=tuple(
-            driver(p.face, rig, prepared, s, vertices + c, k, p.image.shape)
-            for p, s, c, k in zip(portraits, states, corrections, cameras, strict=True)
+            driver(f, rig, prepared.fitted, s, rig.bake((vertices + c).astype(np.float32)), k, size)
+            for f, s, c, k, size in zip(faces, states, corrections, cameras, sizes, strict=True)
         ),
         corrections=tuple(c.astype(np.float32) for c in corrections),
         reference=reference,
@@ -187,13 +191,21 @@ def solve_views(model: LandmarkModel, views: list[View]) -> tuple[F64, list[View
     return shape, states, views
 
 
-def driver(face: Face, rig: Rig, prepared: Prepared, state: ViewState, vertices: F64, camera: F64, size: tuple[int, ...]) -> Driver:
-    """One portrait's rig parameters, gaze included. `vertices` [V, 3] is the neutral head that is driven; `size` (H, W, ...)."""
-    expression = {rig.expression_names[i]: float(v) for i, v in zip(prepared.fitted, state.expression, strict=True)}
+def driver(
+    face: Face, rig: Rig, fitted: Sequence[int], state: ViewState, baked: RigArrays, camera: F64, size: tuple[int, ...]
+) -> Driver:
+    """One picture's rig parameters, gaze included.
+
+    Args:
+        fitted: which of the rig's expressions `state.expression` holds.
+        baked: the neutral head that is driven.
+        size: (H, W, ...) of the picture.
+    """
+    expression = {rig.expression_names[i]: float(v) for i, v in zip(fitted, state.expression, strict=True)}
     points = {"eye_left": face.landmarks[LEFT_IRIS.start], "eye_right": face.landmarks[RIGHT_IRIS.start]}
     shut = {"eye_left": expression.get("eyeBlinkLeft", 0.0), "eye_right": expression.get("eyeBlinkRight", 0.0)}
     seen = {k: v[:2].astype(np.float64) - camera[:2, 2] for k, v in points.items() if shut[k] < SHUT}
-    turns = gaze(rig, rig.bake(vertices.astype(np.float32)), seen, state.rotation, state.translation, float(camera[0, 0]))
+    turns = gaze(rig, baked, seen, state.rotation, state.translation, float(camera[0, 0]))
     pose = np.zeros((len(rig.joint_names), 3), np.float32)
     pose[rig.joint_names.index("jaw")] = state.jaw
     for name, turn in turns.items():

@@ -6,7 +6,7 @@ import numpy as np
 
 from .detector import search
 from .matte import person_matte
-from .mesh import landmark_face
+from .mesh import face_square, landmark_face
 from .nets import Nets, load_nets
 from .portrait import F32, Face
 
@@ -43,6 +43,11 @@ class TorchTracker:
             if faces:
                 return sorted(faces, key=lambda f: f.box[0] + f.box[2])
         return []
+
+    def follow(self, image: F32, face: Face) -> Face | None:
+        """See `Tracker.follow`: the mesh net looks where the face was, no detector runs."""
+        landmarks, presence = landmark_face(image, face_square(face.landmarks), self.nets["landmarks"], passes=1)
+        return Face(landmarks, face.score, presence) if presence >= MIN_PRESENCE else None
 
     def matte(self, image: F32, face: Face) -> F32:
         """See `Tracker.matte`."""

@@ -30,6 +30,10 @@ class Tracker(Protocol):
         """Every face in [H, W, 3] float32 0..1, left to right; empty where there is none."""
         ...
 
+    def follow(self, image: F32, face: Face) -> Face | None:
+        """The same face in the next frame of a video; None where it is lost."""
+        ...
+
     def matte(self, image: F32, face: Face) -> F32:
         """[H, W] float32 0..1: how much of each pixel is the person whose face is given."""
         ...
