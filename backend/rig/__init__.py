@@ -6,7 +6,7 @@ from .flame import load_flame
 from .ict import load_ict
 from .load import load_rig
 from .rig import Rig
-from .skinning import joint_transforms, linear_blend_skinning, pose_vertices, rotation_matrices, skin
+from .skinning import joint_transforms, linear_blend_skinning, pose_correctives, pose_vertices, rotation_matrices, skin
 from .subdivision import smoothed_subdivision_matrix, subdivide, subdivision_matrix
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "load_flame",
     "load_ict",
     "load_rig",
+    "pose_correctives",
     "pose_vertices",
     "rotation_matrices",
     "skin",

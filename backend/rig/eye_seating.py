@@ -64,7 +64,7 @@ def _seat(rig: Rig, vertices: NDArray[np.float32], side: str, scale: float) -> t
     return centre, radius
 
 
-def _rims(rig: Rig, side: str) -> NDArray[np.int64]:
+def _rims(rig: Rig, side: str) -> NDArray[Any]:
     """Vertices of one eye's inner lids, without the lid line."""
     lids = np.setdiff1d(rig.labels["lids"], rig.labels[f"loop_lid_{side}"])
     is_left = rig.template[lids, 0] > 0
@@ -96,7 +96,7 @@ def _adapt(rig: Rig, vertices: NDArray[np.float32], expressions: NDArray[np.floa
     expressions[index] = (expressions[index] + spread).astype(np.float32)
 
 
-def _spread(rig: Rig, vertices: NDArray[np.float32], centre: Points, handles: NDArray[Any], change: Points) -> Points:
+def _spread(rig: Rig, vertices: NDArray[np.float32], centre: Points, handles: NDArray[Any], change: NDArray[Any]) -> Points:
     """Changes [K, H, 3] at the handles, spread over the lids around them as the smoothest field [K, V, 3]."""
     from .builtin.mesh_operators import cotangent_laplacian, solve_with_fixed
 

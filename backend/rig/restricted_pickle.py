@@ -62,7 +62,7 @@ def _check_opcodes(data: bytes, name: str) -> None:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         if opcode.name in _FORBIDDEN:
             raise RigError(f"{name}: the pickle uses {opcode.name}, which no rig needs", "do not open this file")
-        if count > MAX_OPCODES or (opcode.name in _MEMO_WRITES and int(argument) > MAX_OPCODES):
+        if count > MAX_OPCODES or (opcode.name in _MEMO_WRITES and int(argument or 0) > MAX_OPCODES):
             raise RigError(f"{name}: the pickle is built to exhaust memory", "do not open this file")
 
 

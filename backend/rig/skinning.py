@@ -96,6 +96,9 @@ def skin(rig: Rig, shape: Any, expression: Any, pose: Any) -> Any:
         All NumPy or all torch; batch dimensions broadcast.
     Returns:
         [*b, V, 3] metres, +Y up, face along +Z.
+        Joints are regressed from template and shape, as in the paper and as bones are; code derived from FLAME_PyTorch
+        regresses them after the expression too (up to 1 mm apart): compose `pose_correctives` and `linear_blend_skinning`
+        for that.
     Raises:
         ValueError: more coefficients than the rig has, or a pose of another joint count.
     """
@@ -164,6 +167,8 @@ def _like(array: Any, reference: Any) -> Any:
         return array.astype(reference.dtype, copy=False)
     import torch
 
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        array = array.copy()  # torch cannot mark a tensor read-only
     return torch.as_tensor(array, dtype=reference.dtype, device=reference.device)
 
 

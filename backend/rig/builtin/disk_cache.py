@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from backend.rig.rig import Rig
 
 ARRAYS = ("template", "faces", "shape_basis", "expression_basis", "joint_regressor", "parents", "weights", "landmarks", "mirror")
+FACTS = ("expression_names", "joint_names", "rig_id", "licence")
 
 
 def cache_folder() -> Path:
@@ -31,7 +32,7 @@ def cache_folder() -> Path:
 def version_hash() -> str:
     """Sixteen hex digits of everything the head is made from."""
     digest = hashlib.sha256()
-    package = resources.files(__package__)
+    package = resources.files("backend.rig.builtin")
     sources = [p for p in package.iterdir() if p.name.endswith(".py")] + list((package / "data").iterdir())
     shared = resources.files("backend.rig")
     sources += [shared / name for name in ("subdivision.py", "skinning.py", "arkit.py", "regression.py")]
@@ -45,28 +46,22 @@ def to_bytes(rig: Rig) -> bytes:
     """The rig as one safetensors file."""
     tensors = {name: np.ascontiguousarray(getattr(rig, name)) for name in ARRAYS}
     tensors |= {f"label/{name}": ids for name, ids in rig.labels.items()}
-    names = {"expression_names": rig.expression_names, "joint_names": rig.joint_names}
-    metadata = {key: json.dumps(value) for key, value in names.items()}
-    return save(tensors, metadata | {"rig_id": rig.rig_id, "licence": rig.licence})
+    facts = {key: getattr(rig, key) for key in FACTS}
+    # One metadata entry: safetensors writes several in random order, and the file would differ from run to run.
+    return save(tensors, {"rig": json.dumps(facts, sort_keys=True)})
 
 
 def read(path: Path) -> Rig | None:
     """The rig in a cache file, or None where there is no readable one."""
     try:
         with safe_open(path, "np") as file:
-            keys, metadata = list(file.keys()), file.metadata()
+            facts = json.loads(file.metadata()["rig"])
             arrays = {name: file.get_tensor(name) for name in ARRAYS}
-            labels = {key[6:]: file.get_tensor(key) for key in keys if key.startswith("label/")}
+            labels = {key[6:]: file.get_tensor(key) for key in file.keys() if key.startswith("label/")}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError):
         return None
-    return Rig(
-        **arrays,
-        labels=labels,
-        expression_names=tuple(json.loads(metadata["expression_names"])),
-        joint_names=tuple(json.loads(metadata["joint_names"])),
-        rig_id=metadata["rig_id"],
-        licence=metadata["licence"],
-    )
+    names = {key: tuple(facts.pop(key)) for key in ("expression_names", "joint_names")}
+    return Rig(**arrays, **names, **facts, labels=labels)
 
 
 def write(path: Path, data: bytes) -> None:

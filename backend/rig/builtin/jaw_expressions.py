@@ -55,7 +55,7 @@ def _mouth_close(s: Sculptor, jaw: Points) -> Points:
 def _before_skinning(target: Points, weight: float, rotation: Points, pivot: Points) -> Points:
     """The point that linear blend skinning carries to `target`."""
     matrix = (1 - weight) * np.eye(3) + weight * rotation
-    return np.linalg.solve(matrix, target - weight * (pivot - rotation @ pivot))
+    return np.asarray(np.linalg.solve(matrix, target - weight * (pivot - rotation @ pivot)), np.float64)
 
 
 def tongue_out(s: Sculptor, tongue: Points) -> tuple[Points, Points]:

@@ -70,7 +70,7 @@ class NeutralLandmarks:
 
 def neutral_landmarks() -> NeutralLandmarks:
     """Read data/neutral_landmarks.csv (its head says where the numbers come from)."""
-    text = resources.files(__package__).joinpath("data/neutral_landmarks.csv").read_text("ascii")
+    text = resources.files("backend.rig.builtin").joinpath("data/neutral_landmarks.csv").read_text("ascii")
     rows = [line.split(",") for line in text.splitlines() if line and line[0].isdigit()]
     table = np.array(rows, np.float64)
     return NeutralLandmarks(table[:, 2:] * 1e-3, table[:, 1].astype(np.int64))

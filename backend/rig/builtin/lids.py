@@ -32,7 +32,7 @@ def lid_expressions(s: Sculptor) -> dict[str, Points]:
 
 def _handles(s: Sculptor, line: Points, target: Points, crease: float) -> dict[int, Points]:
     """Handles in millimetres: the lid line, the rims turned with it, and the rows above and below by a share."""
-    shift = dict(zip(lm.EYE_LEFT, (target - line) * 1e3, strict=True))
+    shift: dict[int, Points] = dict(zip(lm.EYE_LEFT, (target - line) * 1e3, strict=True))
     handles = dict(shift)
     for ring in s.cage.lids_left:
         rim = s.cage.vertices[ring]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as sla
@@ -24,7 +26,7 @@ def umbrella(count: int, faces: Faces) -> sp.csr_matrix:
     adjacency = sp.coo_matrix((ones, (edges[:, 0], edges[:, 1])), (count, count)).tocsr()
     adjacency = adjacency.maximum(adjacency.T)
     degree = np.asarray(adjacency.sum(1)).ravel()
-    return (sp.identity(count) - sp.diags(1 / np.maximum(degree, 1)) @ adjacency).tocsr()
+    return sp.csr_matrix(sp.identity(count) - sp.diags(1 / np.maximum(degree, 1)) @ adjacency)
 
 
 def cotangent_laplacian(vertices: Points, faces: Faces) -> tuple[sp.csr_matrix, Points]:
@@ -45,13 +47,13 @@ def cotangent_laplacian(vertices: Points, faces: Faces) -> tuple[sp.csr_matrix, 
     return laplacian.tocsr(), np.maximum(mass, 1e-12)
 
 
-def solve_with_fixed(energy: sp.spmatrix, fixed: Index, values: Points) -> Points:
+def solve_with_fixed(energy: Any, fixed: Index, values: Points) -> Points:
     """The field [V, C] that minimises x' energy x with the given values [K, C] at the `fixed` vertices."""
     count = energy.shape[0]
     is_free = np.ones(count, bool)
     is_free[fixed] = False
     free = np.flatnonzero(is_free)
-    rows = energy.tocsr()[free].tocsc()
+    rows = sp.csr_matrix(energy)[free].tocsc()
     system = rows[:, free] + 1e-10 * sp.identity(len(free))
     solution = np.zeros((count, values.shape[1]))
     solution[fixed] = values

@@ -101,4 +101,4 @@ def _four_point(edges: NDArray[np.int64], crease: NDArray[np.bool_], curve: set[
             rows.append(row)
             columns.append(vertex)
             weights.append(weight)
-    return sp.coo_matrix((weights, (rows, columns)), (int(crease.sum()), count)).tocsr()
+    return sp.csr_matrix(sp.coo_matrix((weights, (rows, columns)), (int(crease.sum()), count)))

@@ -39,9 +39,7 @@ def _harmonics(s: Sculptor) -> tuple[Points, Points]:
     cage = s.cage
     stiffness, mass = cotangent_laplacian(cage.vertices, cage.faces)
     masses = sp.diags(mass)
-    values, functions = sla.eigsh(
-        stiffness + 1e-8 * masses, k=HARMONICS, M=masses, sigma=-1e-2, which="LM", v0=np.ones(len(mass)), tol=1e-12
-    )
+    values, functions = sla.eigsh(stiffness + 1e-8 * masses, k=HARMONICS, M=masses, sigma=-1e-2, which="LM", v0=np.ones(len(mass)))
     order = np.argsort(values, kind="stable")
     values, functions = values[order], functions[:, order] * np.sqrt(mass.sum())
     even = (functions + functions[cage.mirror]) / 2

@@ -31,7 +31,7 @@ def jaw_field(s: Sculptor) -> Points:
     cage = s.cage
     weight: dict[int, float] = {}
     skull = cage.vertices[cage.skull]
-    is_still = (skull[..., 1] < -0.138) | (skull[..., 2] < -0.082) | (skull[..., 1] > -0.022)
+    is_still = (skull[..., 1] < -0.160) | (skull[..., 2] < -0.082) | (skull[..., 1] > -0.022)
     weight |= dict.fromkeys(cage.skull[is_still].tolist(), 0.0)
     weight |= dict.fromkeys(JAW_STILL, 0.0)
     weight |= dict.fromkeys(s.eyes, 0.0)
