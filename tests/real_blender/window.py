@@ -62,6 +62,8 @@ class Blender:
     def run(self, driver: str, share: Path, arguments: tuple[str, ...] = (), timeout: float = 300.0) -> Run:
         """Install the extension of `share` and run one driver; its files land in artefacts/.
 
+        Lookalike's own folder (keys, backend) is `share`/home, so that nothing of this user's is touched.
+
         Raises:
             AssertionError: Blender failed, with what it printed.
         """
@@ -83,7 +85,16 @@ class Blender:
         return Run(findings, kept, said)
 
     def _in_root(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
-        command = ["bash", HERE / "run_in_root.sh", self.root, share, "env", f"GPU={self.gpu}"]
+        command = [
+            "bash",
+            HERE / "run_in_root.sh",
+            self.root,
+            share,
+            "env",
+            f"GPU={self.gpu}",
+            "LOOKALIKE_HOME=/lab/home",
+            "LOOKALIKE_DATA=/lab/home",
+        ]
         command += ["bash", "/lab/install_and_run.sh", "/lab", driver, f"/lab/out-{driver}", *arguments]
         with open(f"{self.root}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -93,6 +104,7 @@ class Blender:
         home = share / "blender-user"
         home.mkdir(exist_ok=True)
         environment = {**os.environ, "BLENDER": os.environ["LOOKALIKE_BLENDER"], "GPU": self.gpu, "BLENDER_USER_RESOURCES": str(home)}
+        environment |= {"LOOKALIKE_HOME": str(share / "home"), "LOOKALIKE_DATA": str(share / "home")}
         command = ["bash", share / "install_and_run.sh", share, driver, share / f"out-{driver}", *arguments]
         if "DISPLAY" not in environment:
             command = ["bash", HERE / "with_x.sh", *command]

@@ -40,6 +40,13 @@ def look(turn: float = 0.6, nod: float = 1.4, distance: float = 0.6, centre=(0.0
     region.view_location, region.view_distance = centre, distance
 
 
+def look_at(head: bpy.types.Object, turn: float = 0.0, distance: float = 0.75) -> None:
+    """The face from the front, or `turn` radians from its side."""
+    points = [head.matrix_world @ vertex.co for vertex in head.data.vertices]
+    middle = [0.5 * (min(p[axis] for p in points) + max(p[axis] for p in points)) for axis in range(3)]
+    look(turn, 1.5707963, distance, middle)
+
+
 def hide_rig(collection: bpy.types.Collection) -> None:
     """Only the splats are to be seen: bones and bounds are lines of Blender's overlay."""
     driving.space().overlay.show_bones = False

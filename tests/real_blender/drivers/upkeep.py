@@ -81,7 +81,11 @@ def playback(avatar: bpy.types.Collection) -> Steps:
     before = uploads()
     with bpy.context.temp_override(window=window(), area=view_area(), region=region()):
         bpy.ops.screen.animation_play()
-        yield 3.0
+    for _ in range(30):
+        yield 1.0
+        if len(frames) > 8:
+            break
+    with bpy.context.temp_override(window=window(), area=view_area(), region=region()):
         bpy.ops.screen.animation_cancel(restore_frame=False)
     bpy.app.handlers.frame_change_post.remove(note)
     findings["played"] = {"frames": len(frames), "uploads": uploads()["geometry_uploads"] - before["geometry_uploads"]}
