@@ -9,10 +9,15 @@ from .labels import colour_features
 from .view import View
 
 
+TURNED = 0.17
+"""Sine of the yaw from which the far ear hides behind the face."""
+
+
 def visible_ears(view: View) -> dict[str, bool]:
     """Whether "left" and "right" (the subject's) ears show.
 
-    An ear shows where enough skin-coloured person lies beside the face's rim between the eyes and the nose's base.
+    An ear shows where enough skin-coloured person lies beside the face's rim between the eyes and the nose's base; the
+    ear of a side that is turned away is taken to be as the other.
     """
     marks = view.landmarks[:, :2]
     sample = np.clip(marks[list(SKIN_SAMPLES)].astype(int), 0, view.size - 1)
@@ -31,4 +36,8 @@ def visible_ears(view: View) -> dict[str, bool]:
         distance = np.einsum("ni,ij,nj->n", difference, precision, difference)
         area = band.sum() / ((bottom - top) * width)
         found[side] = bool(area > 0.025 and (distance < 9).mean() > 0.5)
+    turn = float(view.camera.world_to_camera[2, 0])
+    if abs(turn) > TURNED:
+        hidden, shown = ("left", "right") if turn > 0 else ("right", "left")
+        found[hidden] = found[shown]
     return found

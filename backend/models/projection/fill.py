@@ -91,27 +91,35 @@ def fill_colors(neutral: F32, anatomy: Anatomy, label: F32, seen: Observation, p
         weight = seen.weight * agreement * skin_part
         prior = np.broadcast_to(pixels.colour[index], (len(neutral), 3)).copy()
         prior_weight = np.full(len(neutral), 2e-6)
-        if index == HAIR and (weight > 0.35).sum() > 60:
-            prior, prior_weight = _copied_hair(neutral, seen.color, weight), 0.05 * np.clip(1 - 2 * weight, 0, 1)
+        if index == HAIR:
+            prior = _copied_hair(neutral, seen, weight, pixels.colour[HAIR])
+            prior_weight = 0.05 * np.clip(1 - 2 * weight, 0, 1) + 2e-6
         if index == SKIN:
             prior = prior * 0.88
             prior_weight = 4e-4 * anatomy.neck * np.clip(1 - 3 * weight, 0, 1) + 2e-6
         gradient = _mirrored_gradient(anatomy, weight, seen.color)
-        mirrored = weight[anatomy.mirror] * np.clip(1 - 1.5 * weight, 0, 1) * 0.35 * MIRROR_WEIGHT
+        mirrored = weight[anatomy.mirror] * np.clip(1 - 1.5 * weight, 0, 1) * (0.35 * MIRROR_WEIGHT + 0.3 * anatomy.ears)
         matrix = sp.diags(weight + mirrored + prior_weight) + STIFFNESS * laplacian
         right = weight[:, None] * seen.color + mirrored[:, None] * seen.color[anatomy.mirror] + prior_weight[:, None] * prior
         out[:, index] = np.clip(mesh.solve_symmetric(matrix, right + STIFFNESS * gradient), 0, 1)
     return out
 
 
-def _copied_hair(neutral: F32, color: F32, weight: np.ndarray) -> np.ndarray:
-    """Each vertex takes the colour of observed hair near it, the back of the head folded onto the front."""
-    middle = np.median(neutral[:, 2])
-    fold = lambda p: np.stack([p[:, 0], p[:, 1], np.abs(p[:, 2] - middle) * 0.6], 1)
-    source = np.flatnonzero(weight > 0.35)
-    distance, index = cKDTree(fold(neutral[source])).query(fold(neutral), k=3)
+def fold(position: NDArray, middle: float) -> NDArray:
+    """[N, 3] places where the back of the head lies on its front, depth counting less."""
+    return np.stack([position[:, 0], position[:, 1], np.abs(position[:, 2] - middle) * 0.6], 1)
+
+
+def _copied_hair(neutral: F32, seen: Observation, weight: NDArray, typical: F32) -> NDArray:
+    """[V, 3] half the typical hair colour, half that of surely observed hair near by, the back folded onto the front."""
+    source = np.flatnonzero((weight > 0.35) & (seen.label[:, HAIR] > 0.95))
+    if len(source) < 8:
+        return np.tile(typical, (len(neutral), 1))
+    middle = float(np.median(neutral[:, 2]))
+    distance, index = cKDTree(fold(neutral[source], middle)).query(fold(neutral, middle), k=3)
     near = 1 / (distance + 1e-4)
-    return (color[source][index] * near[..., None]).sum(1) / near.sum(1, keepdims=True)
+    copied = (seen.color[source][index] * near[..., None]).sum(1) / near.sum(1, keepdims=True)
+    return 0.5 * copied + 0.5 * typical
 
 
 def _mirrored_gradient(anatomy: Anatomy, weight: np.ndarray, color: F32) -> np.ndarray:

@@ -13,7 +13,7 @@ from backend.protocol.avatar import F32
 
 from . import mesh
 from .anatomy import Anatomy
-from .labels import CLOTH, Labels, rows_above_collar
+from .labels import CLOTH, Labels, collar_rows
 from .view import View
 
 MAX_HAIR = 0.10
@@ -58,7 +58,7 @@ def raise_hair(
     low, high = _reach(neutral, anatomy)
     above = anatomy.neck < 0.5
     undressed = [view.matte * (label.probability[..., CLOTH] < 0.5) for view, label in zip(views, labels, strict=True)]
-    bare_neck = [np.where(rows_above_collar(view, label)[:, None], u, view.matte) for view, label, u in zip(views, labels, undressed, strict=True)]
+    bare_neck = [np.where(np.arange(view.size)[:, None] < collar_rows(view, label)[None], u, view.matte) for view, label, u in zip(views, labels, undressed, strict=True)]
     height = np.zeros(len(neutral))
     for _ in range(_PASSES):
         total, count = np.zeros(len(neutral)), np.zeros(len(neutral))

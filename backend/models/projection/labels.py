@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 
 from backend.protocol.avatar import F32
@@ -55,18 +56,26 @@ def label_pixels(view: View) -> Labels:
     return Labels((weight / weight.sum(-1, keepdims=True)).astype(np.float32), colour, present)
 
 
-def rows_above_collar(view: View, labels: Labels) -> NDArray[np.bool_]:
-    """[S] rows above the collar."""
-    return np.arange(view.size) < collar_row(view, labels)
+def collar_rows(view: View, labels: Labels) -> NDArray[np.float64]:
+    """[S] row of each column from which on down clothes cover the neck; the crop's height where they do not.
+
+    Read on the columns of the neck only (clothes beside it may stand behind it) and carried on outwards.
+    """
+    size, width = view.size, view.face_width
+    x, chin = view.landmarks[152, :2]
+    first = int(np.clip(x - 0.36 * width, 0, size - 2))
+    last = int(np.clip(x + 0.36 * width, first + 1, size - 1))
+    dressed = cv2.blur(labels.probability[:, first : last + 1, CLOTH], (max(1, int(0.03 * width)),) * 2) > 0.5
+    dressed[: int(np.clip(chin - 0.12 * width, 0, size))] = False
+    rows = np.where(dressed.any(0), dressed.argmax(0), size).astype(np.float64)
+    rows = ndimage.median_filter(rows, size=max(3, int(0.06 * width)) | 1, mode="nearest")
+    return np.interp(np.arange(size), np.arange(first, last + 1), rows)
 
 
-def collar_row(view: View, labels: Labels) -> int:
-    """First row below the chin whose middle is cloth; the crop's height where there is none."""
-    x, chin = view.landmarks[152, 0], int(np.clip(view.landmarks[152, 1], 0, view.size - 1))
-    middle = slice(max(0, int(x - 0.1 * view.face_width)), max(1, int(x + 0.1 * view.face_width)))
-    dressed = labels.probability[:, middle, CLOTH].mean(1) > 0.5
-    dressed[:chin] = False
-    return int(dressed.argmax()) if dressed.any() else view.size
+def rows_below_collar(view: View, labels: Labels, pixels: F32) -> F32:
+    """[N] how many rows a pixel lies below the collar of its column; negative above."""
+    column = np.clip(pixels[:, 0].astype(int), 0, view.size - 1)
+    return (pixels[:, 1] - collar_rows(view, labels)[column]).astype(np.float32)
 
 
 def _seed_masks(view: View) -> list[NDArray[np.bool_]]:
@@ -82,7 +91,8 @@ def _seed_masks(view: View) -> list[NDArray[np.bool_]]:
         | (columns > oval[:, 0].max() + 0.03 * width)
         | (rows < oval[:, 1].min() - 0.06 * width)
     )
-    hair = solid & (rows < eyes) & outside
+    solid_hair = cv2.erode(solid.astype(np.uint8), kernel, iterations=max(1, size // 170)) > 0
+    hair = solid_hair & (rows < eyes - 0.12 * width) & outside
     skin = np.zeros((size, size), np.uint8)
     for x, y in marks[list(SKIN_SAMPLES)]:
         cv2.circle(skin, (int(x), int(y)), max(2, int(0.04 * width)), 1, -1)

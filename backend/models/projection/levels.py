@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import block_diag, csr_matrix
+from scipy.spatial import cKDTree
 
 from backend.protocol.avatar import F32, RigArrays, SplatArrays
 from backend.protocol.binding import bind, deform
@@ -17,7 +18,7 @@ from backend.splats import rasterize_mesh
 from . import mesh
 from .anatomy import Anatomy
 from .blend import blend
-from .fill import Fill
+from .fill import Fill, fold
 from .gaussians import as_sh, select, surface_splats
 from .labels import HAIR, Labels
 from .mouth import MouthPixels
@@ -64,7 +65,7 @@ class Head:
 
 def kinds_on(surface: Surface, rig: RigArrays, anatomy: Anatomy) -> VertexKinds:
     """The anatomy's fields at the surface's vertices."""
-    names = ("eyes", "teeth", "tongue", "cavity", "ears", "inner")
+    names = ("eyes", "teeth", "tongue", "cavity", "ears", "inner", "left")
     return VertexKinds(*(surface.sample(rig, getattr(anatomy, name)) for name in names))
 
 
@@ -76,11 +77,12 @@ def observe_views(
     labels: Sequence[Labels],
     mouths: Sequence[MouthPixels],
     posed: Sequence[F32],
+    ears: dict[str, bool],
 ) -> list[Observation]:
     """Project the surface into every view."""
     spacing = float(np.median(np.linalg.norm(np.diff(surface.position[surface.edges], axis=1)[:, 0], axis=1)))
     return [
-        observe(view, label, mouth, surface.posed(rig, vertices), surface.faces, kinds, spacing)
+        observe(view, label, mouth, surface.posed(rig, vertices), surface.faces, kinds, ears, spacing)
         for view, label, mouth, vertices in zip(views, labels, mouths, posed, strict=True)
     ]
 
@@ -93,7 +95,7 @@ def build_level(head: Head, level: int, shoulders: SplatArrays) -> tuple[SplatAr
     if level > 0:
         surface = _with_detail(surface, head, BUDGETS[level])
     kinds = kinds_on(surface, head.rig, head.anatomy)
-    seen = observe_views(surface, kinds, head.rig, head.views, head.labels, head.mouths, head.posed)
+    seen = observe_views(surface, kinds, head.rig, head.views, head.labels, head.mouths, head.posed, head.ears)
     first = seen[0]
     merged = blend(head.views, seen, [surface.sample(head.rig, g) for g in head.gains])
     label = surface.sample(head.rig, head.fill.label)
@@ -178,10 +180,28 @@ def _surface_colors(surface: Surface, kinds: VertexKinds, seen: Observation, lab
     filled = surface.sample(head.rig, head.fill.blended)
     agreement = np.clip((label * seen.label).sum(1) * 2.5 - 0.75, 0, 1)
     trust = seen.weight * np.maximum(agreement, kinds.inner > 0.3)
+    filled = filled + _hair_texture(surface, seen, label, trust, filled)
     color = trust[:, None] * seen.color + (1 - trust[:, None]) * filled
     return color_parts(
         color.astype(np.float32), surface.position, kinds, head.anatomy, head.rig.vertices, seen, head.views[0], head.skin
     )
+
+
+def _hair_texture(surface: Surface, seen: Observation, label: F32, trust: F32, filled: F32) -> F32:
+    """[N, 3] what observed hair differs from its smooth fill, lent to hair that is not seen (nearest, the back folded)."""
+    hair = label[:, HAIR] > 0.6
+    source = np.flatnonzero(hair & (trust > 0.6) & (seen.label[:, HAIR] > 0.8))
+    target = np.flatnonzero(hair & (trust < 0.6))
+    texture = np.zeros_like(filled)
+    if len(source) < 50 or len(target) == 0:
+        return texture
+    middle = float(np.median(surface.position[:, 2]))
+    scatter = np.random.default_rng(0).normal(0, 0.004, (len(target), 3))
+    _, near = cKDTree(fold(surface.position[source], middle)).query(fold(surface.position[target], middle) + scatter)
+    residue = (seen.color - filled)[source]
+    residue -= residue.mean(0)
+    texture[target] = (1 - trust[target, None]) * np.clip(residue[near], -0.25, 0.25)
+    return texture
 
 
 def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F32, head: Head) -> F32:
@@ -191,7 +211,15 @@ def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F
     rim = np.clip((0.45 - np.abs(seen.facing)) / 0.2, 0, 1) * (kinds.inner < 0.1)
     matte = np.where(seen.facing > -0.3, seen.matte, 1)
     opacity = opacity * np.where(inner_part, 1, 1 - rim * (1 - np.clip(matte, 0.02, 1)))
+    opacity[_pokes_out(kinds, seen, head)] = 0
     return (opacity * _presence(surface, head)).astype(np.float32)
+
+
+def _pokes_out(kinds: VertexKinds, seen: Observation, head: Head) -> NDArray[np.bool_]:
+    """[N] teeth, tongue and cavity that the fitted pose shows outside the lips: a small mouth around rigid parts."""
+    inside = np.maximum(kinds.teeth, np.maximum(kinds.tongue, kinds.cavity)) > 0.5
+    place = np.clip(seen.pixels[:, :2].astype(int), 0, head.views[0].size - 1)
+    return inside & seen.visible & ~head.mouths[0].not_skin[place[:, 1], place[:, 0]]
 
 
 def _presence(surface: Surface, head: Head) -> F32:

@@ -13,7 +13,7 @@ from backend.protocol.avatar import F32
 from backend.splats import rasterize_mesh
 
 from . import mesh
-from .labels import CLOTH, Labels, rows_above_collar
+from .labels import CLOTH, SKIN, Labels, rows_below_collar
 from .mouth import MouthPixels
 from .view import View
 
@@ -33,6 +33,7 @@ class VertexKinds:
     cavity: F32
     ears: F32
     inner: F32
+    left: F32
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ class Observation:
 
 
 def observe(
-    view: View, labels: Labels, mouth: MouthPixels, posed: F32, faces: NDArray, kinds: VertexKinds, spacing: float
+    view: View, labels: Labels, mouth: MouthPixels, posed: F32, faces: NDArray, kinds: VertexKinds, ears: dict[str, bool], spacing: float
 ) -> Observation:
     """Project posed vertices [N, 3] into a view.
 
     Args:
-        spacing: mean distance of neighbouring vertices, metres; the picture is smoothed to match it.
+        ears: which ears show. spacing: mean distance of neighbouring vertices, metres; the picture is smoothed to match it.
     """
     pixels = view.camera.project(posed)
     normals = mesh.vertex_normals(posed, faces)
@@ -74,7 +75,7 @@ def observe(
     weight = visible * np.clip((facing - FACING[0]) / (FACING[1] - FACING[0]), 0, 1) * solid
     ear = visible * np.clip((facing - 0.05) / 0.2, 0, 1) * solid
     weight = np.where(kinds.ears > 0.5, np.maximum(weight, ear), weight)
-    blocked = _behind_collar(view, labels, pixels)
+    blocked = _behind_collar(view, labels, pixels) | _behind_ear(view, labels, pixels, kinds, ears)
     weight = np.where(blocked, 0, weight)
     label_weight = np.maximum(weight, visible * np.clip((facing - 0.08) / 0.2, 0, 1) * solid * ~blocked)
     weight = _respect_mouth(view, weight, pixels, mouth, kinds)
@@ -101,9 +102,18 @@ def _visible(view: View, pixels: F32, faces: NDArray) -> NDArray[np.bool_]:
 
 def _behind_collar(view: View, labels: Labels, pixels: F32) -> NDArray[np.bool_]:
     """Vertices above the collar whose pixel is cloth: the mesh sticks out over clothes further back."""
-    above = rows_above_collar(view, labels)[np.clip(pixels[:, 1].astype(int), 0, view.size - 1)]
+    above = rows_below_collar(view, labels, pixels) < 0
     below_nose = pixels[:, 1] > view.landmarks[4, 1]
     return above & below_nose & (view.at(labels.probability[..., CLOTH], pixels) > 0.4)
+
+
+def _behind_ear(view: View, labels: Labels, pixels: F32, kinds: VertexKinds, ears: dict[str, bool]) -> NDArray[np.bool_]:
+    """Below a visible ear's middle, beside the face, everything that is not skin is a gap through which one sees past."""
+    low = (pixels[:, 1] > view.landmarks[[234, 454], 1].mean()) & (kinds.inner < 0.1) & (kinds.ears < 0.5)
+    left = kinds.left > 0.5
+    parts = np.maximum(np.maximum(kinds.teeth, kinds.eyes), np.maximum(kinds.tongue, kinds.cavity)) > 0.1
+    beside = ~parts & np.where(left, ears["left"], ears["right"]) & low & (rows_below_collar(view, labels, pixels) < 0)
+    return beside & (view.at(labels.probability[..., SKIN], pixels) < 0.5)
 
 
 def _respect_mouth(view: View, weight: F32, pixels: F32, mouth: MouthPixels, kinds: VertexKinds) -> F32:

@@ -22,7 +22,7 @@ from .blend import blend, light_gains
 from .ears import visible_ears
 from .fill import Fill, fill_colors, fill_labels
 from .hair import raise_hair
-from .labels import SKIN, Labels, collar_row, label_pixels
+from .labels import SKIN, Labels, label_pixels, rows_below_collar
 from .levels import Head, build_level, kinds_on, observe_views
 from .mouth import close_lips, mouth_pixels, place_teeth
 from .shoulders import build_shoulders
@@ -66,7 +66,7 @@ def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, lis
     listener.progress(0.35, "project", "projecting the photo")
     base = Surface.of(baked)
     kinds = kinds_on(base, baked, anatomy)
-    seen = observe_views(base, kinds, baked, views, labels, mouths, posed)
+    seen = observe_views(base, kinds, baked, views, labels, mouths, posed, ears)
     gains = light_gains(anatomy, seen)
     merged = blend(views, seen, gains)
     listener.progress(0.42, "fill", "completing what the photo hides")
@@ -97,7 +97,7 @@ def _posed(rig: RigArrays, driver: Driver, correction: F32) -> F32:
 def _below_collar(view: View, labels: Labels, posed: F32) -> F32:
     """[V] how far each posed vertex lies below the collar in the photo, metres; negative above it."""
     pixels = view.camera.project(posed)
-    return (pixels[:, 1] - collar_row(view, labels)) * pixels[:, 2] / view.camera.focal
+    return rows_below_collar(view, labels, pixels) * pixels[:, 2] / view.camera.focal
 
 
 def _bake(rig, fitted, order, anatomy, views, labels, ears) -> tuple[RigArrays, list[Driver], F32]:

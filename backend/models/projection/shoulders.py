@@ -16,7 +16,7 @@ from backend.splats import rasterize_mesh
 
 from .anatomy import Anatomy
 from .gaussians import as_sh
-from .labels import HAIR, SKIN, Labels, rows_above_collar
+from .labels import HAIR, SKIN, Labels, collar_rows
 from .view import BORDER, View
 
 BUDGET = 9000
@@ -71,7 +71,7 @@ def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Ana
     below = _ramp(rows, chin - 0.30 * width, chin - 0.05 * width)
     thick = cv2.dilate((ndimage.distance_transform_edt(free | under_chin) > 0.025 * width).astype(np.uint8), _disc(0.03 * width)) > 0
     share = (np.maximum(below, beside) * thick).astype(np.float32)
-    collar = min(float(rows_above_collar(view, labels).sum()), chin + 0.25 * width)
+    collar = np.minimum(collar_rows(view, labels), chin + 0.25 * width)[None]
     neck_rim = (labels.probability[..., SKIN] > 0.5) & (away < 0.06 * width) & (rows < collar + 0.03 * width)
     body = free & (share > 0.02) & ~neck_rim
     under = head & (rows > chin) & (cv2.dilate((body & (rows > chin - 0.1 * width)).astype(np.uint8), _disc(0.16 * width)) > 0)

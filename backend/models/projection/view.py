@@ -14,7 +14,6 @@ from backend.tracking.portrait import Portrait
 
 from .anatomy import OVAL
 from .camera import Camera
-from .matting import foreground, refine_matte
 
 SIDE = 2.2
 """Side of the crop in sides of the landmarks' box: shows the shoulders; 1.65 cuts big hair."""
@@ -48,7 +47,7 @@ class View:
 
     @staticmethod
     def of(portrait: Portrait, driver: Driver) -> View:
-        """Crop a portrait and clean its matte; the crop is at most `LARGEST` pixels a side."""
+        """Crop a portrait and keep only its person; the crop is at most `LARGEST` pixels a side."""
         box = crop_box(portrait)
         side = box[2] - box[0]
         size = int(np.clip(side * 1.5, SMALLEST, LARGEST))
@@ -57,9 +56,9 @@ class View:
         inside = _crop(np.ones(portrait.image.shape[:2], np.float32), box, size, border=0.0) > 0.99
         landmarks = (portrait.face.landmarks - np.float32([box[0], box[1], 0])) * np.float32(zoom)
         coarse = np.clip(_crop(portrait.matte, box, size), 0, 1)
-        matte = _clean_matte(image, coarse, landmarks) * inside
+        matte = _clean_matte(coarse, landmarks) * inside
         return View(
-            image, foreground(image, matte, round(size * 0.08)), matte, inside, landmarks,
+            image, _own_colors(image, matte), matte, inside, landmarks,
             Camera.of_driver(driver).cropped(box, size), box, driver,
         )  # fmt: skip
 
@@ -122,8 +121,8 @@ def _crop(picture: F32, box: tuple[int, int, int, int], size: int, border: float
     return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if x1 - x0 > size else cv2.INTER_CUBIC)
 
 
-def _clean_matte(image: F32, matte: F32, landmarks: F32) -> F32:
-    """Close holes in the face, drop other people, follow the picture's edges."""
+def _clean_matte(matte: F32, landmarks: F32) -> F32:
+    """Close holes in the face, drop other people."""
     size = len(matte)
     hull = np.zeros((size, size), np.uint8)
     cv2.fillPoly(hull, [np.round(landmarks[list(OVAL), :2]).astype(np.int32)], 1)
@@ -133,5 +132,17 @@ def _clean_matte(image: F32, matte: F32, landmarks: F32) -> F32:
     nose = np.clip(landmarks[4, :2].astype(int), 0, size - 1)
     own = (parts == parts[nose[1], nose[0]]).astype(np.uint8)
     grown = cv2.dilate(own, np.ones((3, 3), np.uint8), iterations=max(1, int(0.02 * size)))
-    matte = refine_matte(image, matte * grown, max(2, int(size * 0.012)))
-    return np.where(face, 1, matte).astype(np.float32)
+    return (matte * grown).astype(np.float32)
+
+
+def _own_colors(image: F32, matte: F32) -> F32:
+    """[S, S, 3] the person's colours: where the matte is soft, those of the nearest solid part, so that no background
+    and no halo of a generous matte comes along."""
+    size = len(matte)
+    solid = cv2.erode((matte > 0.97).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, size // 250)) > 0
+    if not solid.any():
+        return image
+    index = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
+    carried = cv2.GaussianBlur(image[index[0], index[1]], (0, 0), size / 250)
+    keep = cv2.GaussianBlur(np.clip((matte - 0.8) / 0.17, 0, 1), (0, 0), 1.0)[..., None]
+    return (keep * image + (1 - keep) * carried).astype(np.float32)
