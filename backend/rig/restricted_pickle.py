@@ -181,6 +181,13 @@ class _Encode(metaclass=_Sealed):
         return text.encode("latin1")
 
 
+class _NoBytes(metaclass=_Sealed):
+    """Empty bytes as Python 3 writes them in protocols below 3: bytes()."""
+
+    def __new__(cls) -> Any:
+        return b""
+
+
 class _NewObject(metaclass=_Sealed):
     """copyreg._reconstructor, for the recorders only."""
 
@@ -205,7 +212,7 @@ for _core in ("numpy.core", "numpy._core"):
 for _module in ("copy_reg", "copyreg"):
     _ADMITTED[_module, "_reconstructor"] = _NewObject
 for _module in ("__builtin__", "builtins"):
-    _ADMITTED[_module, "object"] = _Object
+    _ADMITTED |= {(_module, "object"): _Object, (_module, "bytes"): _NoBytes}
 for _name, _recorder in (("csc", _Csc), ("csr", _Csr)):
     for _module in (f"scipy.sparse.{_name}", f"scipy.sparse._{_name}"):
         _ADMITTED |= {(_module, f"{_name}_matrix"): _recorder, (_module, f"{_name}_array"): _recorder}
