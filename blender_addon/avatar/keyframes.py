@@ -149,9 +149,14 @@ def _curve(owner: bpy.types.ID, path: str, index: int, group: str) -> bpy.types.
     data = owner.animation_data or owner.animation_data_create()
     if data.action is None:
         data.action = bpy.data.actions.new(f"{owner.name} motion")
-    if hasattr(data.action, "fcurve_ensure_for_datablock"):
+    ensure = bpy.types.Action.bl_rna.functions.get("fcurve_ensure_for_datablock")
+    if ensure is None:  # before slots (4.4)
+        return data.action.fcurves.find(path, index=index) or data.action.fcurves.new(path, index=index, action_group=group)
+    if "group_name" in ensure.parameters:
         return data.action.fcurve_ensure_for_datablock(owner, path, index=index, group_name=group)
-    return data.action.fcurves.find(path, index=index) or data.action.fcurves.new(path, index=index, action_group=group)
+    curve = data.action.fcurve_ensure_for_datablock(owner, path, index=index)
+    curve.group = data.action.groups.get(group) or data.action.groups.new(group)
+    return curve
 
 
 def _enum_value(kind: type, name: str, identifier: str) -> int:

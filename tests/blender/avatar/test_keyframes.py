@@ -41,6 +41,7 @@ def test_large_turns_do_not_flip_between_frames(api, scene, arrays):
     pose[:, 1, 1] = np.linspace(0, 2.9, 61)
     api.motion_to_keys(avatar, np.arange(1, 62), {}, pose)
     for (path, _), curve in curves(avatar.armature).items():
+        assert curve.group.name in avatar.joint_names
         if '"neck"' in path:
             values = np.array([point.co[1] for point in curve.keyframe_points])
             assert np.abs(np.diff(values)).max() < 0.2
