@@ -193,22 +193,25 @@ def align(points: NDArray, target: NDArray, start: Similarity) -> Similarity:
     """The similarity that brings points [P, 3] closest to target [T, 3]: closest points, worst tenth left out (Besl and
     McKay 1992, with Umeyama 1991 for each step).
     """
-    similarity = start
+    similarity, tree = start, KDTree(points)
     for _ in range(_ICP_STEPS):
-        moved = similarity(points)
-        distance, nearest = closest(moved, target)
+        distance, nearest = closest(tree, target, similarity)
         keep = distance < np.percentile(distance, 90)
         if keep.sum() < 4:
             # Exactly aligned: every distance is the same.
             return similarity
-        similarity = similarity.then(fit_similarity(moved[nearest[keep]], target[keep]))
+        similarity = similarity.then(fit_similarity(similarity(points[nearest[keep]]), target[keep]))
     return similarity
 
 
-def closest(points: NDArray, target: NDArray) -> tuple[NDArray, NDArray]:
-    """For each target [T, 3] the distance to the nearest of points [P, 3], and its index."""
-    distance, nearest = KDTree(points).query(target)
-    return np.asarray(distance), np.asarray(nearest)
+def closest(tree: KDTree, target: NDArray, similarity: Similarity) -> tuple[NDArray, NDArray]:
+    """For each target [T, 3] the distance to the nearest of the tree's points under `similarity`, and its index.
+
+    The targets are brought to the tree's frame instead, so that the tree is built once.
+    """
+    back = (target - similarity.translation) @ similarity.rotation / similarity.scale
+    distance, nearest = tree.query(back)
+    return np.asarray(distance) * similarity.scale, np.asarray(nearest)
 
 
 def fit_similarity(points: NDArray, target: NDArray) -> Similarity:
@@ -224,9 +227,8 @@ def fit_similarity(points: NDArray, target: NDArray) -> Similarity:
 def surface_errors(surface: tuple[NDArray, NDArray], target: NDArray, similarity: Similarity) -> NDArray:
     """[T] metres from target points to the surface: to the plane of the nearest surface point, or to that point if it is far."""
     points, normals = surface
-    moved = similarity(points)
-    distance, nearest = closest(moved, target)
-    plane = np.abs(((target - moved[nearest]) * (normals[nearest] @ similarity.rotation.T)).sum(1))
+    distance, nearest = closest(KDTree(points), target, similarity)
+    plane = np.abs(((target - similarity(points[nearest])) * (normals[nearest] @ similarity.rotation.T)).sum(1))
     return np.where(distance < _PLANE_REACH, plane, distance)
 
 

@@ -19,6 +19,7 @@ class ColorOperator:
     Attributes:
         alpha: [H, W] what the splats cover.
         count: number of splats N.
+        rows: number of 16-pixel rows of weights, a measure of the blending work.
     """
 
     def __init__(self, means: F32, quats: F32, scales: F32, opacities: F32, view: View) -> None:
@@ -44,8 +45,8 @@ class ColorOperator:
         self._weights, self._rows = np.empty(0, np.float32), np.empty(0, np.uint8)
         self._trace(final, filling=False)
         np.cumsum(self._starts, out=self._starts)
-        rows = int(self._starts[-1])
-        self._weights, self._rows = empty_planar(1, rows, kernels.LANES), np.empty(rows, np.uint8)
+        self.rows = int(self._starts[-1])
+        self._weights, self._rows = empty_planar(1, self.rows, kernels.LANES), np.empty(self.rows, np.uint8)
         self._trace(final, filling=True)
         self.alpha = 1 - final.reshape(self.height, -1)[:, : self.width]
 
