@@ -50,9 +50,12 @@ def fill_labels(
     laplacian = mesh.graph_laplacian(anatomy.edges, len(hair_height))
     field = _Pinned(seen.label.astype(np.float64), seen.label_weight.astype(np.float64))
     unseen = seen.label_weight < 0.2
+    below_ear = np.zeros(len(hair_height), bool)
+    for side, sign in (("left", 1), ("right", 0)):
+        below_ear |= (anatomy.left == sign) & (anatomy.scalp < 0.5) & ears[side]
     if present[HAIR]:
         field.pin(unseen & (anatomy.scalp > 0.5), HAIR, 0.05)
-        field.pin(unseen & (hair_height > 0.009 * anatomy.unit), HAIR, 0.4)
+        field.pin(unseen & (hair_height > 0.009 * anatomy.unit) & ~below_ear, HAIR, 0.4)
     field.pin(unseen & (anatomy.neck > 0.9) & (anatomy.base > 0.5), CLOTH if present[CLOTH] else SKIN, 0.05)
     field.target[above_collar, CLOTH] = 0
     field.pin(anatomy.inner > 0.4, SKIN, 1.0)

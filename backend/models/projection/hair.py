@@ -54,8 +54,9 @@ def raise_hair(
     energy = stiffness + 2e-4 * stiffness.T @ (stiffness.multiply(1 / mass[:, None]))
     normals = mesh.vertex_normals(neutral, faces)
     still = _still_vertices(anatomy)
-    movable = ~still & (anatomy.body > 0.5) & (anatomy.ears < 0.5) & ~_beside_visible_ear(neutral, anatomy, ears)
+    movable = ~still & (anatomy.body > 0.5) & (anatomy.ears < 0.5)
     low, high = _reach(neutral, anatomy)
+    high = np.where(_near_visible_ear(neutral, anatomy, ears), np.minimum(high, 0), high)
     above = anatomy.neck < 0.5
     undressed = [view.matte * (label.probability[..., CLOTH] < 0.5) for view, label in zip(views, labels, strict=True)]
     bare_neck = [np.where(np.arange(view.size)[:, None] < collar_rows(view, label)[None], u, view.matte) for view, label, u in zip(views, labels, undressed, strict=True)]
@@ -67,7 +68,7 @@ def raise_hair(
             for part, picture in ((above, person), (~above, neck)):
                 index, gap = _silhouette_gaps(moved, faces, movable & part, view, picture)
                 target = height[index] + gap - INSET * anatomy.unit
-                near = (target > low[index] - 0.01) & (target < high[index] + 0.006)
+                near = (target > low[index] - 0.01) & ((target < high[index] + 0.006) | (high[index] <= 0))
                 index = index[near]
                 total[index] += np.clip(target[near], low[index], high[index])
                 count[index] += 1
@@ -95,15 +96,16 @@ def _reach(neutral: F32, anatomy: Anatomy) -> tuple[NDArray, NDArray]:
     return low * unit, high * unit
 
 
-def _beside_visible_ear(neutral: F32, anatomy: Anatomy, ears: dict[str, bool]) -> NDArray[np.bool_]:
+def _near_visible_ear(neutral: F32, anatomy: Anatomy, ears: dict[str, bool]) -> NDArray[np.bool_]:
+    """[V] around an ear that shows the outline is the ear's, so the head may shrink there but not grow over it."""
     near = np.zeros(len(neutral), bool)
     for side, sign in (("left", 1), ("right", 0)):
         own = (anatomy.ears > 0.5) & (anatomy.left == sign)
         if not ears[side] or not own.any():
             continue
-        heights = neutral[own, 1]
-        margin = 0.006 * anatomy.unit
-        near |= (anatomy.left == sign) & (neutral[:, 1] > heights.min() - margin) & (neutral[:, 1] < heights.max() + margin)
+        low, high = neutral[own].min(0), neutral[own].max(0)
+        margin = np.float32([1.0, 0.006, 0.012]) * anatomy.unit
+        near |= (anatomy.left == sign) & ((neutral > low - margin) & (neutral < high + margin)).all(1)
     return near
 
 

@@ -209,8 +209,9 @@ def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F
     inner_part = (kinds.eyes > 0.3) | (kinds.teeth > 0.3) | (kinds.tongue > 0.3) | (kinds.cavity > 0.3)
     opacity = np.where(label[:, HAIR] > 0.5, 0.97, 0.99)
     rim = np.clip((0.45 - np.abs(seen.facing)) / 0.2, 0, 1) * (kinds.inner < 0.1)
-    matte = np.where(seen.facing > -0.3, seen.matte, 1)
-    opacity = opacity * np.where(inner_part, 1, 1 - rim * (1 - np.clip(matte, 0.02, 1)))
+    least = np.where(label[:, HAIR] > 0.5, 0.02, 0.5)  # skin outside the matte stays: seen from the side it would be a hole
+    matte = np.clip(np.where(seen.facing > -0.3, seen.matte, 1), least, 1)
+    opacity = opacity * np.where(inner_part, 1, 1 - rim * (1 - matte))
     opacity[_pokes_out(kinds, seen, head)] = 0
     return (opacity * _presence(surface, head)).astype(np.float32)
 
