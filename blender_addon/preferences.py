@@ -17,6 +17,11 @@ LOG_LEVELS = (
 )
 
 
+def _other_address(preferences: bpy.types.AddonPreferences, context: bpy.types.Context) -> None:
+    """Permission was given for one computer and does not hold for another."""
+    preferences.allow_sending = False
+
+
 class LookalikePreferences(AddonPreferences):
     """Kept by Blender per user; read through `preferences()`."""
 
@@ -45,6 +50,7 @@ class LookalikePreferences(AddonPreferences):
         name="Address",
         description="Host and port of the backend, for example render-01:5870",
         maxlen=256,
+        update=_other_address,
     )
     server_key: StringProperty(
         name="Server Key",

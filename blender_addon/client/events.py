@@ -60,8 +60,14 @@ def _progress(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     body = message.body
     if job.state != "CANCELLING":
         job.state = "QUEUED" if body.stage == "queued" else "RUNNING"
-        job.fraction, job.stage, job.text = body.fraction, body.stage.replace("_", " ").capitalize(), body.text
+        job.fraction, job.stage, job.text = body.fraction, _readable(body.stage), body.text
     return True
+
+
+def _readable(stage: str) -> str:
+    """`hair` -> `Hair`, `lod 1` -> `LOD 1`: the backend's words for its stages as a label."""
+    words = stage.replace("_", " ").replace("lod", "LOD")
+    return words[:1].upper() + words[1:]
 
 
 def _rig(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:

@@ -36,6 +36,7 @@ class LOOKALIKE_OT_create(Operator):
             consent=state.consent,
             model=choices.chosen(state.model),
             rig=choices.chosen(state.rig),
+            wait=bpy.app.background,  # a script without a window has nothing else to do, and no timers
         )
         return {"FINISHED"}
 

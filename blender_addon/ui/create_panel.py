@@ -44,6 +44,8 @@ class LOOKALIKE_PT_create(SidebarPanel, Panel):
         row.scale_y = 1.5
         count = len(state.photos)
         row.operator("lookalike.create", text=f"Create from {count} Photos" if count > 1 else "Create", icon="OUTLINER_OB_ARMATURE")
+        if backend.error is not None and not backend.running and not any(job.error_code == "backend" for job in state.jobs):
+            _draw_backend_error(layout.box(), context, str(backend.error))
         for job in state.jobs:
             _draw_job(layout.box(), context, job)
 
@@ -97,6 +99,13 @@ def _draw_method(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     body.prop(session(context), "rig")
     if not backend.connected:
         draw_wrapped(body, context, "More choices appear once the backend runs", "INFO")
+
+
+def _draw_backend_error(box: bpy.types.UILayout, context: bpy.types.Context, error: str) -> None:
+    draw_wrapped(box, context, error, "ERROR")
+    row = box.row(align=True)
+    row.operator("lookalike.start_backend", text="Try Again", icon="FILE_REFRESH")
+    row.operator("lookalike.open_preferences", text="Preferences", icon="PREFERENCES")
 
 
 def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:

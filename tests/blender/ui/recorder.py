@@ -20,13 +20,27 @@ class Recorder:
         self.drawn = [] if drawn is None else drawn
         self.opened = opened
 
-    def _part(self, **options: Any) -> Recorder:
+    def __getattribute__(self, name: str) -> Any:
+        """Drawing functions, with their arguments checked against those of this Blender."""
+        value = super().__getattribute__(name)
+        known = bpy.types.UILayout.bl_rna.functions.get(name)
+        if known is None:
+            return value
+
+        def checked(*arguments: Any, **options: Any) -> Any:
+            unknown = set(options) - set(known.parameters.keys()) - {"text_ctxt"}
+            assert not unknown, f"{name} has no {unknown} in Blender {bpy.app.version_string}"
+            return value(*arguments, **options)
+
+        return checked
+
+    def row(self, **options: Any) -> Recorder:
         return Recorder(self.drawn, self.opened)
 
-    row = column = box = split = _part
+    column = box = split = row
 
     def panel(self, name: str, default_closed: bool = False) -> tuple[Recorder, Recorder | None]:
-        return self._part(), self._part() if self.opened else None
+        return self.row(), self.row() if self.opened else None
 
     def label(self, text: str = "", icon: str = "NONE", translate: bool = True) -> None:
         assert icon in ICONS, icon

@@ -1,6 +1,7 @@
 """What a real server's worker runs in these tests: no photo is looked at, the portrait's name says what happens.
 
-`slow*` takes until it is cancelled, `two*` shows two faces, `blank*` none, `doubt*` a doubtful one; every other one becomes the synthetic avatar.
+`slow*` takes until it is cancelled, `two*` shows two faces, `blank*` none, `doubt*` a doubtful one; every other
+one becomes the synthetic avatar.
 """
 
 from __future__ import annotations

@@ -128,6 +128,9 @@ def test_photos_go_to_another_computer_only_with_permission(addon: SimpleNamespa
     with pytest.raises(addon.protocol.BackendError, match="may not be sent to render-01"):
         addon.backend.start(online)
     assert not addon.backend.running
+    addon.preferences.allow_sending = True
+    addon.preferences.address = "render-02:5870"
+    assert not addon.preferences.allow_sending, "permission is for one computer"
 
 
 def test_connection_file_of_a_backend_that_hangs_is_not_a_dead_end(addon: SimpleNamespace, installed: Path, photo: Photo) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -190,6 +192,46 @@ def test_opening_a_file_cancels_the_jobs_politely(panel: SimpleNamespace, photo:
     assert panel.api.avatars() == []
     assert panel.backend.connected
     assert panel.api.create([photo("ada.jpg")], wait=True).avatar.name == "ada"
+
+
+def test_avatar_arrives_while_the_user_edits_something_else(panel: SimpleNamespace, photo: Photo) -> None:
+    mesh = bpy.data.objects.new("plane", bpy.data.meshes.new("plane"))
+    bpy.context.scene.collection.objects.link(mesh)
+    bpy.context.view_layer.objects.active = mesh
+    mesh.select_set(True)
+    bpy.ops.object.mode_set(mode="EDIT")
+    job = panel.api.create([photo("ada.jpg")], wait=True)
+    assert bpy.context.mode == "EDIT_MESH"
+    assert bpy.context.view_layer.objects.active == mesh
+    assert sorted(job.avatar.splats) == [0, 1, 2]
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "os._exit(1)"])
+def test_backend_ends_with_blender(panel: SimpleNamespace, staged: Path, installed: Path, end: str) -> None:
+    """In another process: it starts the backend and quits, or dies, without a word."""
+    script = f"""
+import os, sys, time
+sys.path.insert(0, {str(staged.parent)!r})
+import bpy, addon_utils
+addon_utils.enable({staged.name!r}, default_set=True)
+from {staged.name} import api
+from {staged.name}.client import backend, tick
+api.start_backend()
+end = time.monotonic() + 20
+while not backend.connected and time.monotonic() < end:
+    tick.pump()
+    time.sleep(0.02)
+print("pid", backend._launch.process.pid, flush=True)
+{end}
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    pid = int(next(line for line in result.stdout.splitlines() if line.startswith("pid ")).split()[1])
+    exists = panel.part("protocol.keys").process_exists
+    began = time.monotonic()
+    while exists(pid) and time.monotonic() - began < 10:
+        time.sleep(0.05)
+    assert not exists(pid)
 
 
 def test_unreadable_photo_is_told(panel: SimpleNamespace, photo: Photo, pump: Pump) -> None:

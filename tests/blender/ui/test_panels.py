@@ -134,6 +134,14 @@ def test_backend_panel_and_preferences(draw, addon: SimpleNamespace) -> None:
         assert "operator lookalike.start_backend Start Backend" in layout.drawn
 
 
+def test_backend_that_cannot_be_had_is_told_where_the_user_looks(draw, addon: SimpleNamespace) -> None:
+    with pytest.raises(addon.protocol.BackendError):
+        addon.api.start_backend()
+    drawn = draw("LOOKALIKE_PT_create")
+    assert any("not installed" in line for line in drawn)
+    assert "operator lookalike.open_preferences Preferences" in drawn
+
+
 def test_text_is_broken_to_the_width_of_the_sidebar(addon: SimpleNamespace) -> None:
     wrap = addon.part("ui.wrapping").wrap
     text = "the quick brown fox jumps over the lazy dog " * 5
