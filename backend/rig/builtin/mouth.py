@@ -10,7 +10,13 @@ from .mesh_operators import Points, outward, ring_grid, smoothstep
 SACK_COLUMNS = 20
 # Depth behind the lips, half height and width relative to the mouth's half width, of each ring of the cavity.
 # The first rings rise steeply so that the cavity does not hide the teeth.
-SACK_RINGS = ((-0.0030, 0.0085, 1.04), (-0.0080, 0.0165, 1.20), (-0.022, 0.0205, 1.36), (-0.038, 0.0175, 1.28), (-0.050, 0.0095, 0.75))
+SACK_RINGS = (
+    (-0.0030, 0.0085, 0.97),
+    (-0.0080, 0.0165, 1.02),
+    (-0.022, 0.0205, 1.15),
+    (-0.038, 0.0175, 1.28),
+    (-0.050, 0.0095, 0.75),
+)
 TEETH_COLUMNS = 37
 TEETH_PROFILE_UPPER = ((0.0115, -0.0030), (0.0078, -0.0004), (0.0038, 0.0004), (0.0004, -0.0004), (0.0002, -0.0018), (0.0055, -0.0060))
 TEETH_PROFILE_LOWER = (
