@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from backend.protocol.errors import BackendError
@@ -18,6 +17,15 @@ Owner = tuple[str, str]
 """A client: its public key and the random id that it says in `Hello`."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """One thing that a job has produced: the event's body, the exchange file with its arrays, and that file's size."""
+
+    body: Body
+    file: str
+    size: int
+
+
 @dataclass
 class Job:
     """One unit of work.
@@ -25,8 +33,8 @@ class Job:
     Attributes:
         owner, request: who is told, under which request id.
         body: the request.
-        spool: exchange file that holds the request's arrays, or "".
-        parts: "rig", "lod0", ..., "result" -> (event body, exchange file), in order of arrival.
+        spool, spooled: exchange file that holds the request's arrays, or "", and its size.
+        parts: by "rig", "lod0", ..., "result", in order of arrival.
         cancel_by: when the worker must have answered a cancel (monotonic seconds), or None.
     """
 
@@ -36,6 +44,7 @@ class Job:
     name: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     spool: str = ""
+    spooled: int = 0
     state: str = "queued"
     fraction: float = 0.0
     stage: str = "queued"
@@ -44,7 +53,7 @@ class Job:
     started: float | None = None
     cancel_by: float | None = None
     error: Error | None = None
-    parts: dict[str, tuple[Body, str]] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -52,7 +61,7 @@ class Job:
 
     def info(self) -> JobInfo:
         error = str(self.error)[:200] if self.error else ""
-        return JobInfo(self.id, self.body.KIND, self.name, self.state, self.fraction, self.stage, self.created, error)
+        return JobInfo(self.id, self.body.KIND, self.name[:80], self.state, self.fraction, self.stage, self.created, error)
 
 
 class JobQueue:
@@ -69,14 +78,18 @@ class JobQueue:
         self._jobs[job.id] = job
         return waiting + (self.running() is not None)
 
-    def get(self, job_id: str) -> Job:
-        """Raises BackendError where it is unknown or forgotten."""
-        if job_id not in self._jobs:
+    def remove(self, job: Job) -> None:
+        del self._jobs[job.id]
+
+    def get(self, job_id: str, user: str) -> Job:
+        """A user's job. Raises BackendError where it is unknown or forgotten, or another's, which is not told apart."""
+        if job_id not in self._jobs or self._jobs[job_id].owner[0] != user:
             raise BackendError(f"there is no job {job_id[:20]!r}", "it was never accepted, or is long done and forgotten; run it again")
         return self._jobs[job_id]
 
-    def all(self) -> Iterable[Job]:
-        return self._jobs.values()
+    def of_user(self, user: str) -> list[Job]:
+        """All jobs of one user, that is of one key, oldest first."""
+        return [job for job in self._jobs.values() if job.owner[0] == user]
 
     def queued(self) -> list[Job]:
         return [job for job in self._jobs.values() if job.state == "queued"]
@@ -84,14 +97,14 @@ class JobQueue:
     def running(self) -> Job | None:
         return next((job for job in self._jobs.values() if job.state == "running"), None)
 
-    def surplus(self, sizes: dict[str, int], budget: int) -> list[Job]:
-        """Remove and return the oldest finished jobs that exceed the count or, by `sizes` of jobs in bytes, the budget."""
+    def surplus(self, budget: int) -> list[Job]:
+        """Remove and return the oldest finished jobs that exceed the count, or the bytes that results may take."""
         finished = [job for job in self._jobs.values() if job.finished]
-        total = sum(sizes.get(job.id, 0) for job in finished)
+        total = sum(part.size for job in finished for part in job.parts.values())
         removed = []
         # The newest stays even where it alone exceeds the budget: its client has yet to read it.
         while len(finished) > 1 and (len(finished) > MAX_FINISHED or total > budget):
             oldest = finished.pop(0)
-            total -= sizes.get(oldest.id, 0)
+            total -= sum(part.size for part in oldest.parts.values())
             removed.append(self._jobs.pop(oldest.id))
         return removed

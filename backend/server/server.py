@@ -8,12 +8,10 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import zmq
 
 from backend import __version__
-from backend.protocol.arrays import portraits_from_message
 from backend.protocol.errors import BackendError, LookalikeError, ProtocolError
 from backend.protocol.exchange import map_file
 from backend.protocol.frames import Message, decode, encode
@@ -28,15 +26,11 @@ from backend.protocol.messages import (
     Hello,
     Jobs,
     ListJobs,
-    LodReady,
     Ping,
     Pong,
-    Preview,
     Progress,
     Reconstruct,
     Render,
-    Result,
-    RigReady,
     Shutdown,
     Track,
     Welcome,
@@ -45,18 +39,16 @@ from backend.protocol.payload import MAX_PAYLOAD_BYTES
 
 from .authentication import DOMAIN, Doorkeeper
 from .exchange_folder import ExchangeFolder
-from .jobs import MAX_JOB_SECONDS, Job, JobQueue, Owner
+from .job_desk import OFFERS, JobDesk
+from .jobs import Job, Owner
 from .parent import ParentWatch
 from .worker_process import WorkerProcess
 
 TICK_MILLISECONDS = 100
-CANCEL_SECONDS = 0.8
-"""So long may the worker take to obey a cancel; then it is killed, which is still within the promised second."""
 SILENT_CLIENT_SECONDS = 10.0
 SEND_QUEUE = 200
 """Messages kept for a client that does not read; past that its events are dropped and it must fetch."""
-
-OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND)
+LISTED_JOBS = 100
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +61,10 @@ class _Client:
     route: bytes
     shares: bool
     heard: float = field(default_factory=time.monotonic)
+
+    @property
+    def user(self) -> str:
+        return self.owner[0]
 
 
 class Server:
@@ -93,7 +89,6 @@ class Server:
         parent_pid: int | None = None,
     ) -> None:
         self.instance = uuid.uuid4().hex
-        self.queue = JobQueue()
         self.clients: dict[Owner, _Client] = {}
         self.stopping = ""
         self.info = Welcome(f"lookalike {__version__}", self.instance, os.getpid(), OFFERS)
@@ -102,6 +97,7 @@ class Server:
         self._router = self._bind(address, keys)
         self.exchange = ExchangeFolder()
         self.worker = WorkerProcess(self._context, pipeline, self.exchange.path)
+        self.desk = JobDesk(self.worker, self.exchange, self._tell_owner)
         self._parent = ParentWatch(parent_pid) if parent_pid else None
         bound = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self.endpoint = Endpoint(bound, keys.public, os.getpid(), __version__, str(self.exchange.path))
@@ -211,12 +207,15 @@ class Server:
     def _do(self, client: _Client, message: Message) -> None:
         body = message.body
         if isinstance(body, (Reconstruct, Track, Render)):
-            self._accept(client, message)
+            job, position = self.desk.accept(client.owner, message)
+            self._tell(client, Message(Accepted(position), job.request, job.id))
+            self.desk.start_next()
         elif isinstance(body, Cancel):
-            self._cancel(self.queue.get(message.job))
-            self._list(client, message, [self.queue.get(message.job)])
+            job = self.desk.queue.get(message.job, client.user)
+            self.desk.cancel(job)
+            self._list(client, message, [job])
         elif isinstance(body, ListJobs):
-            self._list(client, message, list(self.queue.all()))
+            self._list(client, message, self.desk.queue.of_user(client.user))
         elif isinstance(body, Fetch):
             self._fetch(client, message, body.parts)
         elif isinstance(body, Shutdown):
@@ -230,60 +229,22 @@ class Server:
         owner = (user, hello.client)
         client = _Client(owner, route, shares=hello.proof == self.exchange.proof)
         if owner not in self.clients:
-            logger.info("client %s (%s), %s", hello.client[:8], hello.software[:60], "same machine" if client.shares else "remote")
+            logger.info("client %r (%r), %s", hello.client[:8], hello.software[:60], "same machine" if client.shares else "remote")
         self.clients[owner] = client
         self._tell(client, Message(replace(self.info, warm=self.worker.warm, shares=client.shares), request))
 
-    def _accept(self, client: _Client, message: Message) -> None:
-        body = message.body
-        job = Job(client.owner, message.request, body, _job_name(body))
-        if isinstance(body, (Reconstruct, Track)):
-            portraits_from_message(message, body.portraits)
-            if body.faces and len(body.faces) != len(body.portraits):
-                raise ProtocolError(f"{message.kind}: {len(body.faces)} face choices for {len(body.portraits)} portraits")
-        payload = self._result_as_avatar(message) if isinstance(body, Render) and message.payload is None else message.payload
-        self.worker.revive()
-        position = self.queue.add(job)
-        if payload is not None:
-            job.spool = f"{job.id}.request"
-            try:
-                self.exchange.write(job.spool, payload)
-            except OSError as error:
-                self._end(job, Error("disk", f"no space for the request ({error.strerror})", "free some space in the temporary folder"))
-                return
-        logger.info("job %s: %s %s", job.id, message.kind, job.name)
-        self._tell(client, Message(Accepted(position), job.request, job.id))
-        self._start_next()
-
-    def _result_as_avatar(self, message: Message) -> memoryview:
-        """The payload of a `Render` that names a finished job in place of an avatar."""
-        from backend.protocol.arrays import portrait_payload
-
-        job = self.queue.get(message.job)
-        if "result" not in job.parts or not isinstance(job.body, Reconstruct):
-            raise BackendError(f"job {job.id} has no avatar to render", "wait until it is done, or send the avatar")
-        data = map_file(self.exchange.path, job.parts["result"][1])
-        return portrait_payload([], avatar=bytes(data))
-
-    def _cancel(self, job: Job) -> None:
-        if job.state == "queued":
-            self._end(job, _CANCELLED)
-        elif job.state == "running" and job.cancel_by is None:
-            job.cancel_by = time.monotonic() + CANCEL_SECONDS
-            self.worker.send(Message(Cancel(), job=job.id))
-
     def _list(self, client: _Client, message: Message, jobs: list[Job]) -> None:
-        newest = jobs[-_LISTED:]
+        newest = jobs[-LISTED_JOBS:]
         self._tell(client, Message(Jobs(tuple(job.info() for job in newest)), message.request, message.job))
 
     def _fetch(self, client: _Client, message: Message, parts: tuple[str, ...]) -> None:
         """Send what there is; a job still at work henceforth tells this client (Blender was restarted, say)."""
-        job = self.queue.get(message.job)
+        job = self.desk.queue.get(message.job, client.user)
         if not job.finished:
             job.owner, job.request = client.owner, message.request
-        for part, (body, file) in job.parts.items():
-            if not parts or part in parts:
-                self._tell(client, self._with_payload(client, Message(body, message.request, job.id, shared=file)))
+        for name, part in job.parts.items():
+            if not parts or name in parts:
+                self._tell(client, self._with_payload(client, Message(part.body, message.request, job.id, shared=part.file)))
         if job.error is not None:
             self._tell(client, Message(job.error, message.request, job.id))
         elif not job.finished:
@@ -318,118 +279,27 @@ class Server:
             return False
         return True
 
-    # ------------------------------------------------------------ the worker
-
-    def _start_next(self) -> None:
-        queued = self.queue.queued()
-        if not queued or not self.worker.warm or self.queue.running() is not None:
-            return
-        job = queued[0]
-        job.state, job.started = "running", time.monotonic()
-        self.worker.send(Message(job.body, job=job.id, shared=job.spool))
-        for position, waiting in enumerate(queued[1:], 1):
-            self._progress(waiting, Progress(0.0, "queued", f"{position} job{'s' * (position > 1)} before this one"))
+    # ------------------------------------------------------------ the worker and time
 
     def _hear_worker(self) -> None:
         for message in self.worker.receive():
-            if message is None:
-                self._worker_died()
-            elif isinstance(message.body, Welcome):
-                self.worker.mark_warm()
-                welcome = message.body
-                self.info = replace(self.info, device=welcome.device, models=welcome.models, rigs=welcome.rigs)
-                logger.info("worker is warm: %s", welcome.device)
-                for client in list(self.clients.values()):
-                    self._tell(client, Message(replace(self.info, warm=True, shares=client.shares)))
+            if message is not None and isinstance(message.body, Welcome):
+                self._worker_is_warm(message.body)
             else:
-                self._event_of_job(message)
-        self._start_next()
+                self.desk.hear(message)
+        self.desk.start_next()
 
-    def _event_of_job(self, message: Message) -> None:
-        job = self.queue.running()
-        if job is None or job.id != message.job:
-            self.exchange.remove(message.shared) if message.shared else None
-            return
-        body = message.body
-        if isinstance(body, Progress):
-            self._progress(job, body)
-        elif isinstance(body, Error):
-            self._end(job, body)
-        else:
-            job.parts[_part_name(body)] = (body, message.shared)
-            if isinstance(body, (Result, Preview)):
-                self._end(job, None)
-            self._tell_owner(job, body, message.shared)
-
-    def _progress(self, job: Job, progress: Progress) -> None:
-        job.fraction, job.stage, job.text = progress.fraction, progress.stage, progress.text
-        self._tell_owner(job, progress)
-
-    def _worker_died(self) -> None:
-        job = self.queue.running()
-        if job is not None and job.cancel_by is not None:
-            self._end(job, _CANCELLED)
-        elif job is not None:
-            cause = self.worker.cause_of_death()
-            self._end(
-                job, Error("worker", f"the worker process died while at work ({cause})", "retry; if it dies again, see the backend's log")
-            )
-
-    def _end(self, job: Job, error: Error | None) -> None:
-        """The job's last state; its arrays that nobody needs any more are removed."""
-        job.error = error
-        job.state = "done" if error is None else "cancelled" if error.code == "cancelled" else "failed"
-        if error is None:
-            job.fraction = 1.0
-        elif job.state == "failed":
-            logger.warning("job %s failed: %s", job.id, error)
-        if job.spool:
-            self.exchange.remove(job.spool)
-        if error is not None:
-            self._tell_owner(job, error)
-        self._forget_surplus()
-
-    def _forget_surplus(self) -> None:
-        sizes = {job.id: sum(self.exchange.size(file) for _, file in job.parts.values()) for job in self.queue.all()}
-        for job in self.queue.surplus(sizes, self.exchange.budget):
-            for _, file in job.parts.values():
-                self.exchange.remove(file)
-
-    # ------------------------------------------------------------ time
+    def _worker_is_warm(self, welcome: Welcome) -> None:
+        self.worker.mark_warm()
+        self.info = replace(self.info, device=welcome.device, models=welcome.models, rigs=welcome.rigs)
+        logger.info("worker is warm: %s", welcome.device)
+        for client in list(self.clients.values()):
+            self._tell(client, Message(replace(self.info, warm=True, shares=client.shares)))
 
     def _tick(self, now: float) -> None:
-        self.worker.restart_if_due()
-        job = self.queue.running()
-        if job is not None and job.cancel_by is not None and now > job.cancel_by:
-            self._kill_worker(job, _CANCELLED)
-        elif job is not None and job.started is not None and now - job.started > MAX_JOB_SECONDS:
-            self._kill_worker(job, Error("timeout", f"the job took longer than {MAX_JOB_SECONDS:.0f} s", "use fewer or smaller portraits"))
-        if self.worker.gave_up and self.queue.queued():
-            error = Error("worker", f"the worker cannot start: {self.worker.cause_of_death()}", "see the backend's log; run build.py setup")
-            for waiting in self.queue.queued():
-                self._end(waiting, error)
+        self.desk.tick(now)
         for client in [c for c in self.clients.values() if now - c.heard > SILENT_CLIENT_SECONDS]:
-            logger.info("client %s fell silent", client.owner[1][:8])
+            logger.info("client %r fell silent", client.owner[1][:8])
             del self.clients[client.owner]
         if self._parent is not None and self._parent.gone():
             self.stop("the parent process has ended")
-
-    def _kill_worker(self, job: Job, error: Error) -> None:
-        self._end(job, error)
-        self.worker.kill()
-
-
-_CANCELLED = Error("cancelled", "the job was cancelled")
-_LISTED = 100
-
-
-def _job_name(body: Body) -> str:
-    if isinstance(body, Reconstruct):
-        return body.name or Path(body.portraits[0] if body.portraits else "").stem
-    return body.portraits[0] if isinstance(body, Track) and body.portraits else ""
-
-
-def _part_name(body: Body) -> str:
-    if isinstance(body, LodReady):
-        return f"lod{body.level}"
-    return {RigReady: "rig", Result: "result", Preview: "preview"}[type(body)]

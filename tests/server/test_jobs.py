@@ -8,11 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from backend.protocol.arrays import rig_from_message, splats_from_message
+from backend.protocol.arrays import portrait_payload, rig_from_message, splats_from_message
 from backend.protocol.avatar_file import encode_avatar
 from backend.protocol.errors import BackendError, Cancelled, FaceError, LookalikeError, ProtocolError
-from backend.protocol.messages import Accepted, Progress, Render, Result
+from backend.protocol.keys import KeyPair, authorize_client
+from backend.protocol.messages import Accepted, Progress, Reconstruct, Render, Result
 from backend.server import Client
+from backend.server.jobs import MAX_FINISHED, MAX_QUEUED, Job, JobQueue, Part
 from tests.synthetic import synthetic_avatar
 
 PHOTO = ("me.jpg", b"not looked at by this pipeline")
@@ -92,9 +94,6 @@ def test_cancel_takes_at_most_a_second(backend, manner):
 
 
 def test_jobs_queue_in_order_and_say_how_many_come_before(client, shared_backend):
-    from backend.protocol.arrays import portrait_payload
-    from backend.protocol.messages import Reconstruct
-
     def submit(which: Client, name: str) -> str:
         return which.connection.send(Reconstruct((f"{name}.jpg",), name=name, consent="stages=0.1"), portrait_payload([b"x"]))
 
@@ -110,9 +109,6 @@ def test_jobs_queue_in_order_and_say_how_many_come_before(client, shared_backend
 
 
 def test_queued_job_can_be_cancelled_before_it_starts(client):
-    from backend.protocol.arrays import portrait_payload
-    from backend.protocol.messages import Reconstruct
-
     running = client.connection.send(Reconstruct(("a",), consent="stages=0.3"), portrait_payload([b"x"]))
     queued = client.connection.send(Reconstruct(("b",)), portrait_payload([b"x"]))
     accepted = client._answer(queued, 5)
@@ -194,19 +190,29 @@ def test_unknown_job_and_missing_portrait_are_told(client):
         client.reconstruct([PHOTO], faces=[0, 1], timeout=5)
 
 
-def test_finished_jobs_are_kept_within_bounds():
-    from backend.protocol.messages import Reconstruct as Request
-    from backend.server.jobs import MAX_FINISHED, MAX_QUEUED, Job, JobQueue
+def test_jobs_of_another_key_are_neither_seen_nor_touched(shared_backend, client):
+    stranger_keys = KeyPair.generate()
+    authorize_client(shared_backend.directory, stranger_keys.public, "a colleague")
+    job = client.reconstruct([PHOTO], timeout=30).job
+    with Client.connect(endpoint=shared_backend.endpoint, keys=stranger_keys) as stranger:
+        assert stranger.jobs() == ()
+        with pytest.raises(BackendError, match="there is no job"):
+            stranger.fetch(job, timeout=5)
+        with pytest.raises(BackendError, match="there is no job"):
+            stranger.render(Render(), job=job, timeout=5)
 
+
+def test_finished_jobs_are_kept_within_bounds():
     queue = JobQueue()
     for number in range(MAX_FINISHED + 5):
-        job = Job(("user", "client"), str(number), Request(("a",)), str(number))
+        job = Job(("user", "client"), str(number), Reconstruct(("a",)), str(number))
+        job.parts["result"] = Part(Accepted(), "file", 100)
         queue.add(job)
         job.state = "done"
-    assert [job.name for job in queue.surplus({}, 1 << 30)] == ["0", "1", "2", "3", "4"]
-    sizes = {job.id: 100 for job in queue.all()}
-    assert len(queue.surplus(sizes, 1000)) == MAX_FINISHED - 10
+    assert [job.name for job in queue.surplus(1 << 30)] == ["0", "1", "2", "3", "4"]
+    assert len(queue.surplus(1000)) == MAX_FINISHED - 10
+    assert len(queue.surplus(0)) == 9, "the newest stays"
     for number in range(MAX_QUEUED):
-        queue.add(Job(("user", "client"), str(number), Request(("a",)), ""))
+        queue.add(Job(("user", "client"), str(number), Reconstruct(("a",)), ""))
     with pytest.raises(BackendError, match="64 jobs are waiting"):
-        queue.add(Job(("user", "client"), "x", Request(("a",)), ""))
+        queue.add(Job(("user", "client"), "x", Reconstruct(("a",)), ""))
