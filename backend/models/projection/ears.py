@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
-from .anatomy import SKIN_SAMPLES
+from backend.protocol.avatar import F32
+
+from .anatomy import SKIN_SAMPLES, Anatomy
 from .labels import colour_features
 from .view import View
 
@@ -41,3 +44,24 @@ def visible_ears(view: View) -> dict[str, bool]:
         hidden, shown = ("left", "right") if turn > 0 else ("right", "left")
         found[hidden] = found[shown]
     return found
+
+
+def tuck_ears(neutral: F32, posed: F32, anatomy: Anatomy, view: View, ears: dict[str, bool]) -> F32:
+    """Displacement [V, 3] that lays visible ears back until their outline stays inside the matte.
+
+    An ear's vertices move towards the head in proportion to how far they stand out, so it stays attached.
+    """
+    move = np.zeros_like(neutral)
+    outside = ndimage.distance_transform_edt(view.matte < 0.5)
+    for side, sign in (("left", 1), ("right", -1)):
+        own = np.flatnonzero((anatomy.ears > 0.5) & (anatomy.left == (sign > 0)))
+        if not ears[side] or len(own) == 0:
+            continue
+        pixels = view.camera.project(posed[own])
+        excess = np.percentile(view.at(outside, pixels), 97) * pixels[:, 2].mean() / view.camera.focal
+        stand = neutral[own, 0] * sign
+        reach = max(float(np.ptp(stand)), 1e-4)
+        share = (stand - stand.min()) / reach
+        move[own, 0] = -sign * share * min(float(excess), 0.85 * reach)
+        move[own, 2] -= 0.5 * share * min(float(excess), 0.85 * reach)
+    return move

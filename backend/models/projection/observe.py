@@ -13,12 +13,14 @@ from backend.protocol.avatar import F32
 from backend.splats import rasterize_mesh
 
 from . import mesh
-from .labels import CLOTH, SKIN, Labels, rows_below_collar
+from .labels import CLOTH, HAIR, SKIN, Labels, rows_below_collar
 from .mouth import MouthPixels
 from .view import View
 
 FACING = (0.3, 0.6)
 """Cosine to the camera at which a vertex starts to be trusted, and is trusted fully."""
+HAIR_FACING = (0.02, 0.3)
+"""The same for hair, whose texture forgives stretching."""
 DEPTH_TOLERANCE = 0.0025
 """Metres behind the depth buffer within which a vertex still counts as visible."""
 
@@ -72,7 +74,9 @@ def observe(
     visible = _visible(view, pixels, faces)
     matte = view.at(np.minimum(view.matte, view.inside), pixels)
     solid = np.clip((matte - 0.3) / 0.5, 0, 1)
-    weight = visible * np.clip((facing - FACING[0]) / (FACING[1] - FACING[0]), 0, 1) * solid
+    label = view.at(labels.probability, pixels)
+    ramp = lambda low, high: np.clip((facing - low) / (high - low), 0, 1)
+    weight = visible * solid * (ramp(*FACING) + (ramp(*HAIR_FACING) - ramp(*FACING)) * (label[:, HAIR] > 0.7) * (kinds.inner < 0.1))
     ear = visible * np.clip((facing - 0.05) / 0.2, 0, 1) * solid
     weight = np.where(kinds.ears > 0.5, np.maximum(weight, ear), weight)
     blocked = _behind_collar(view, labels, pixels) | _behind_ear(view, labels, pixels, kinds, ears)
@@ -85,7 +89,7 @@ def observe(
         picture = cv2.GaussianBlur(picture, (0, 0), 0.35 * footprint)
     color = np.clip(view.at(picture, pixels, order=3), 0, 1)
     return Observation(
-        color, view.at(labels.probability, pixels), weight.astype(np.float32), label_weight.astype(np.float32), blocked,
+        color, label, weight.astype(np.float32), label_weight.astype(np.float32), blocked,
         facing, visible, pixels, matte,
     )  # fmt: skip
 

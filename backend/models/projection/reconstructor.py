@@ -19,7 +19,7 @@ from backend.tracking.portrait import Portrait
 from . import mesh
 from .anatomy import Anatomy
 from .blend import blend, light_gains
-from .ears import visible_ears
+from .ears import tuck_ears, visible_ears
 from .fill import Fill, fill_colors, fill_labels
 from .hair import raise_hair
 from .labels import SKIN, Labels, label_pixels, rows_below_collar
@@ -105,11 +105,11 @@ def _bake(rig, fitted, order, anatomy, views, labels, ears) -> tuple[RigArrays, 
     neutral = fitted.vertices
     bare = rig.bake(neutral)
     posed = [_posed(bare, fitted.drivers[i], fitted.corrections[i]) for i in order]
-    teeth = place_teeth(neutral, posed[0], anatomy, views[0])
+    parts = place_teeth(neutral, posed[0], anatomy, views[0]) + tuck_ears(neutral, posed[0], anatomy, views[0], ears)
     closing = close_lips(neutral, rig.faces, anatomy)
     height = raise_hair(neutral, posed, rig.faces, anatomy, views, labels, ears)
     raised = neutral + mesh.vertex_normals(neutral, rig.faces) * height[:, None]
-    baked = rig.bake((raised + teeth + closing).astype(np.float32))
+    baked = rig.bake((raised + parts + closing).astype(np.float32))
     baked = replace(
         baked,
         joints=bare.joints,  # of the bare head: hair must not move the joints

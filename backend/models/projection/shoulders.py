@@ -77,7 +77,7 @@ def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Ana
     under = head & (rows > chin) & (cv2.dilate((body & (rows > chin - 0.1 * width)).astype(np.uint8), _disc(0.16 * width)) > 0)
     under |= under_chin
     region = body | under
-    opacity = np.where(under, 1, view.matte * share) * _border_fade(view)
+    opacity = np.where(under, 1, np.clip((view.matte - 0.3) / 0.6, 0, 1) * share) * _border_fade(view)
     color = _continued_color(view, body, under, width)
     depth = _body_depth(view, posed, anatomy, region | head, head_depth, whole_depth, under, width)
     return _Relief(region, opacity.astype(np.float32), depth, color)
