@@ -60,7 +60,7 @@ class Launch:
         """Where the backend listens, or None while it is still starting.
 
         Raises:
-            BackendError: it ended instead; tells its last words.
+            BackendError: it ended instead; tells its last line.
         """
         if self._fault is not None:
             raise self._fault
@@ -68,7 +68,7 @@ class Launch:
         if code is not None:
             for thread in self._threads:
                 thread.join(0.5)
-            words = " | ".join(self._last_words) or "it said nothing"
+            words = self._last_words[-1] if self._last_words else "it said nothing"
             raise BackendError(f"the backend ended with code {code}: {words}", "see the backend's log, then start it again")
         return self._endpoint
 

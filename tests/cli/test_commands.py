@@ -297,3 +297,22 @@ def test_track_follows_a_video(lookalike, folder):
     error = json.loads(lookalike("track", "noise.mp4", "-o", "x.motion", "--json", check=1).stdout)["error"]
     assert error["code"] == "image"
     assert error["message"].startswith("noise.mp4: not a video")
+
+
+@pytest.mark.slow
+def test_evaluate_measures_a_known_head(lookalike, folder):
+    heads = ROOT.parent / "shared" / "data" / "ict_facekit" / "ict_facekit.npz"
+    if not heads.exists():
+        pytest.skip("needs ../shared/data/ict_facekit/ict_facekit.npz")
+    result = json.loads(lookalike("evaluate", heads, "--identities", "0:1", "--yaw", "0", "--json").stdout)
+    assert [head["identity"] for head in result["heads"]] == [0]
+    assert 0 < result["summary"]["median_mm"] < 3
+    assert result["summary"]["psnr"]["0"] > 20
+
+
+def test_evaluate_refuses_what_holds_no_heads(lookalike, folder):
+    np.savez(folder / "other.npz", a=np.zeros(3))
+    for name in ("ada.lookalike", "other.npz", "nothing.npz"):
+        error = json.loads(lookalike("evaluate", name, "--json", check=1).stdout)["error"]
+        assert error["code"] == "rig", error
+        assert error["message"].startswith(name)

@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 
+from backend.cli.main import run
 from backend.protocol.arrays import portrait_payload, rig_from_message, splats_from_message
-from backend.protocol.avatar_file import encode_avatar
+from backend.protocol.avatar_file import encode_avatar, read_avatar
 from backend.protocol.errors import BackendError, Cancelled, FaceError, LookalikeError, ProtocolError
 from backend.protocol.keys import KeyPair, authorize_client
 from backend.protocol.messages import Accepted, Progress, Reconstruct, Render, Result
@@ -216,3 +217,13 @@ def test_finished_jobs_are_kept_within_bounds():
         queue.add(Job(("user", "client"), str(number), Reconstruct(("a",)), ""))
     with pytest.raises(BackendError, match="64 jobs are waiting"):
         queue.add(Job(("user", "client"), "x", Reconstruct(("a",)), ""))
+
+
+def test_command_line_uses_the_running_backend(shared_backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_HOME", str(shared_backend.directory))
+    (tmp_path / "me.jpg").write_bytes(b"photo")
+    output = tmp_path / "ada.lookalike"
+    assert run(["reconstruct", str(tmp_path / "me.jpg"), "-o", str(output), "--backend"]) == 0
+    assert read_avatar(output).provenance["sizes"] == [5]
+    assert run(["reconstruct", str(tmp_path / "me.jpg"), "-o", str(output), "--backend", "--consent", "bug"]) == 1
+    assert read_avatar(output).name == "ada", "a failed job leaves the file as it was"
