@@ -1,6 +1,6 @@
 """Gaussian sets: rasterizing them and meshes, posing them with the rig, pictures of them, and their file formats."""
 
-from .camera import Camera, orbit_camera, portrait_camera
+from .camera import Camera, orbit_camera, photo_camera, portrait_camera
 from .color_operator import ColorOperator
 from .contact_sheet import contact_sheet
 from .cpu_raster import View
@@ -23,6 +23,7 @@ __all__ = [
     "interpolate",
     "joint_pose",
     "orbit_camera",
+    "photo_camera",
     "portrait_camera",
     "pose_splats",
     "rasterization",

@@ -11,8 +11,9 @@ from backend.protocol.avatar import F32, Avatar, Driver
 
 # A portrait lens: the vertical field of view of an 85 mm lens on full frame.
 _PORTRAIT_FIELD = math.radians(16.1)
-# The head's height, crown to chin, as a part of the picture.
+# The head's height, crown to chin, as a part of the picture, and how far its middle is above the picture's.
 _HEAD_FILLS = 0.58
+_ABOVE_MIDDLE = 0.04
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,45 @@ def orbit_camera(
 def portrait_camera(avatar: Avatar, yaw: float = 0.0, pitch: float = 0.0, size: int | tuple[int, int] = 512) -> Camera:
     """`orbit_camera` around the avatar's head, framed as a head-and-shoulders portrait."""
     middle, head_height = head_frame(avatar)
-    extent = head_height / _HEAD_FILLS
-    # Turn about the middle of the head, but place it above the middle of the picture: necks are below.
-    camera = orbit_camera(yaw, pitch, size, middle, extent)
-    intrinsics = camera.intrinsics.copy()
-    intrinsics[1, 2] -= 0.03 * camera.height
-    return Camera(camera.world_to_camera, intrinsics, camera.width, camera.height)
+    camera = orbit_camera(yaw, pitch, size, middle, head_height / _HEAD_FILLS)
+    # Turn about the middle of the head, but place it above the middle of the picture: shoulders are below.
+    return _shifted(camera, 0.0, -_ABOVE_MIDDLE * camera.height)
+
+
+def photo_camera(avatar: Avatar, driver: Driver, size: int = 512) -> Camera:
+    """The photo's own camera, zoomed and cropped to a square of `size` pixels that frames the head as `portrait_camera` does."""
+    middle, head_height = head_frame(avatar)
+    whole = Camera.of(driver)
+    x, y, depth = whole.pixels(middle[None])[0]
+    zoom = _HEAD_FILLS * size / (head_height * whole.intrinsics[1, 1] / depth)
+    intrinsics = whole.intrinsics.copy()
+    intrinsics[:2] *= zoom
+    camera = Camera(whole.world_to_camera, intrinsics, size, size)
+    return _shifted(camera, size / 2 - zoom * float(x), (0.5 - _ABOVE_MIDDLE) * size - zoom * float(y))
 
 
 def head_frame(avatar: Avatar) -> tuple[F32, float]:
-    """Middle [3] and height in metres of the part of the head that does not stay with the root joint."""
+    """Middle [3] and height in metres of the head in its rest pose, chin to crown with the hair."""
     rig = avatar.rig
-    on_head = rig.weights[:, 0] < 0.5
-    points = rig.vertices[on_head] if on_head.any() else rig.vertices
-    hair = avatar.lods[0].position[on_head[rig.faces[avatar.lods[0].face, 0]]] if len(avatar.lods[0]) else points
+    points = _or_all(rig.vertices, rig.weights[:, 0] < 0.5)
     low, high = points.min(0), points.max(0)
-    # Hair rises above the mesh; a percentile keeps one stray splat from moving the camera.
-    if len(hair):
-        high = np.maximum(high, np.percentile(hair, 99.5, axis=0))
+    if "jaw" in rig.joint_names:
+        on_jaw = rig.weights[:, rig.joint_names.index("jaw")] > 0.5
+        low[1] = _or_all(rig.vertices, on_jaw)[:, 1].min() if on_jaw.any() else low[1]
+    splats = avatar.lods[0]
+    if len(splats):
+        # Hair rises above the mesh; a percentile keeps one stray splat from moving the camera.
+        high[1] = max(high[1], float(np.percentile(splats.position[:, 1], 99.5)))
     return ((low + high) / 2).astype(np.float32), float(high[1] - low[1])
+
+
+def _or_all(points: F32, chosen: np.ndarray) -> F32:
+    return points[chosen] if chosen.any() else points
+
+
+def _shifted(camera: Camera, right: float, down: float) -> Camera:
+    """The picture moved by pixels: a shifted principal point, so perspective stays as it is."""
+    intrinsics = camera.intrinsics.copy()
+    intrinsics[0, 2] += right
+    intrinsics[1, 2] += down
+    return Camera(camera.world_to_camera, intrinsics, camera.width, camera.height)

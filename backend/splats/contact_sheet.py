@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from backend.protocol.avatar import F32, Avatar
 
-from .camera import Camera, portrait_camera
+from .camera import photo_camera, portrait_camera
 from .posed import Posable, joint_pose
 from .render import WHITE, render_splats
 
@@ -61,9 +61,8 @@ def contact_sheet(
     posable = Posable(avatar, len(avatar.lods) - 1 if lod is None else lod)
     pictures: list[tuple[str, F32]] = []
     for driver in avatar.drivers[:1]:
-        camera = Camera.of(driver, tile)
-        picture = render_splats(posable.pose(driver.expression, driver.pose), camera, WHITE)[0]
-        pictures.append(("as in the photo", _square(picture, tile)))
+        picture = render_splats(posable.pose(driver.expression, driver.pose), photo_camera(avatar, driver, tile), WHITE)[0]
+        pictures.append(("as in the photo", picture))
     for entry in tiles:
         expression = {name: value for name, value in entry.expression.items() if name in avatar.rig.expression_names}
         joints = {name: value for name, value in entry.joints.items() if name in avatar.rig.joint_names}
@@ -84,12 +83,3 @@ def arrange(pictures: list[tuple[str, F32]], tile: int, columns: int) -> F32:
         sheet.paste(Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)), corner)
         draw.text((corner[0] + 5, corner[1] + 3), label, fill=(70, 70, 70), font=font)
     return np.asarray(sheet, np.float32) / np.float32(255)
-
-
-def _square(picture: F32, side: int) -> F32:
-    """Centred on white."""
-    canvas = np.ones((side, side, 3), np.float32)
-    height, width = picture.shape[:2]
-    top, left = (side - height) // 2, (side - width) // 2
-    canvas[top : top + height, left : left + width] = picture
-    return canvas

@@ -12,6 +12,7 @@ from backend.splats import (
     contact_sheet,
     joint_pose,
     orbit_camera,
+    photo_camera,
     portrait_camera,
     pose_splats,
     render,
@@ -130,6 +131,17 @@ def test_driver_camera_resizes(avatar):
     assert (half.width, half.height) == (256, 256)
     points = avatar.rig.vertices[::50]
     assert np.allclose(whole.pixels(points)[:, :2] / 2, half.pixels(points)[:, :2], atol=1e-3)
+
+
+def test_photo_camera_frames_the_head_as_the_photo_saw_it(avatar):
+    driver = avatar.drivers[0]
+    camera = photo_camera(avatar, driver, 100)
+    crop, whole = camera.pixels(avatar.rig.vertices), Camera.of(driver).pixels(avatar.rig.vertices)
+    assert crop[:, :2].min() > 5
+    assert crop[:, :2].max() < 95
+    zoom = np.ptp(crop[:, 0]) / np.ptp(whole[:, 0])
+    moved = crop[:, :2] - zoom * whole[:, :2]
+    assert np.ptp(moved, axis=0).max() < 1e-2, "nothing but zoom and crop"
 
 
 def test_contact_sheet_shows_views_and_the_expressions_that_exist(avatar):
