@@ -28,7 +28,7 @@ UNDO_MESSAGE = "Create Lookalike avatar"
 
 def take_up(message: Message) -> bool:
     """Apply one event; False where a thread still prepares it, so that it must be offered again."""
-    from ..protocol import LookalikeError
+    from ..protocol import BackendError, LookalikeError
 
     name = next((name for name, work in works.items() if work.request and work.request == message.request), "")
     job = session().jobs.get(name)
@@ -40,6 +40,13 @@ def take_up(message: Message) -> bool:
     except LookalikeError as error:
         logger.error("%s: %s", message.kind, error)
         fail(job, error)
+        return True
+    except Exception as error:
+        # A bug of ours. Left alone it would end the timer, and the job would seem to run for ever.
+        logger.exception("%s event of job %s", message.kind, name)
+        told = BackendError(f"The avatar could not be built ({type(error).__name__}: {error})", "report this with Blender's console output")
+        told.__cause__ = error
+        fail(job, told)
         return True
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..ui import face_pictures
 from ..ui.properties import LOOKALIKE_PG_job, is_active, session
 from ..ui.redraw import redraw
 from . import backend
@@ -64,6 +65,7 @@ def dismiss(job_id: str) -> None:
     work = works.pop(job_id, None)
     if work is not None:
         remove_unfinished(work)
+    face_pictures.drop(job_id)
     jobs = session().jobs
     index = jobs.find(job_id)
     if index >= 0:
@@ -103,6 +105,7 @@ def cancel_all() -> None:
             backend.send(Cancel(), job=work.remote)
     works.clear()
     session().jobs.clear()
+    face_pictures.drop()
 
 
 def send_ready() -> None:
@@ -136,6 +139,7 @@ def _begin(job: LOOKALIKE_PG_job) -> None:
     job.error = job.remedy = job.error_code = ""
     job.faces.clear()
     job.faces_photo = -1
+    face_pictures.drop(job.name)
     tick.start()
     redraw()
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..ui import face_pictures
 from ..ui.properties import LOOKALIKE_PG_job
 
 if TYPE_CHECKING:
@@ -104,6 +106,9 @@ def _offer_faces(job: LOOKALIKE_PG_job, data: dict[str, Any]) -> bool:
         face = job.faces.add()
         face.number, face.box, face.place = number, faces[number]["box"], _place(place, len(faces))
     job.faces_photo = photo
+    icons = face_pictures.make(job.name, Path(job.photos[photo].path), [tuple(face.box) for face in job.faces])
+    for face, icon in zip(job.faces, icons, strict=False):  # no icons where Blender cannot read the photo
+        face.icon = icon
     return True
 
 

@@ -132,11 +132,15 @@ def _draw_progress(box: bpy.types.UILayout, job: LOOKALIKE_PG_job) -> None:
 def _draw_face_choice(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
     photo = job.photos[job.faces_photo]
     draw_wrapped(box, context, f"{photo.name} shows {len(job.faces)} faces. Which one?", "QUESTION")
-    column = box.column(align=True)
+    pictures = all(face.icon for face in job.faces)
+    grid = box.grid_flow(columns=2 if pictures else 1, row_major=True, even_columns=True, align=not pictures)
     for face in job.faces:
         left, top, right, bottom = face.box
-        text = f"{face.place.capitalize()}, {right - left:.0f} × {bottom - top:.0f} px"
-        choice = column.operator("lookalike.choose_face", text=text, icon="USER")
+        text = face.place.capitalize() if pictures else f"{face.place.capitalize()}, {right - left:.0f} × {bottom - top:.0f} px"
+        cell = grid.column(align=True)
+        if pictures:
+            cell.template_icon(icon_value=face.icon, scale=5.0)
+        choice = cell.operator("lookalike.choose_face", text=text, icon="NONE" if pictures else "USER")
         choice.job, choice.face = job.name, face.number
     box.operator("lookalike.dismiss_error", text="Cancel", icon="X").job = job.name
 

@@ -43,6 +43,7 @@ class LOOKALIKE_PG_face(PropertyGroup):
 
     number: IntProperty(name="Number", description="Position in the backend's list of faces")
     place: StringProperty(name="Place", description="Where the face is among the others")
+    icon: IntProperty(name="Icon", description="Picture of the face, 0 where there is none")
     box: bpy.props.FloatVectorProperty(name="Box", description="Left, top, right and bottom of the face in pixels", size=4)
 
 

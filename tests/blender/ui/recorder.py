@@ -37,7 +37,7 @@ class Recorder:
     def row(self, **options: Any) -> Recorder:
         return Recorder(self.drawn, self.opened)
 
-    column = box = split = row
+    column = box = split = grid_flow = row
 
     def panel(self, name: str, default_closed: bool = False) -> tuple[Recorder, Recorder | None]:
         return self.row(), self.row() if self.opened else None
@@ -71,6 +71,10 @@ class Recorder:
         kind = getattr(getattr(bpy.ops, category), operator).get_rna_type()
         self.drawn.append(f"operator {name} {kind.name if text is None else text}")
         return _Properties(kind)
+
+    def template_icon(self, icon_value: int, scale: float = 1.0) -> None:
+        assert icon_value > 0
+        self.drawn.append(f"icon {icon_value}")
 
     def menu(self, name: str, text: str = "", icon: str = "NONE") -> None:
         assert hasattr(bpy.types, name)

@@ -234,6 +234,18 @@ print("pid", backend._launch.process.pid, flush=True)
     assert not exists(pid)
 
 
+def test_bug_while_building_ends_the_job_visibly(panel: SimpleNamespace, photo: Photo, pump: Pump, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(panel.part("avatar"), "place_lod", broken)
+    job = panel.api.create([photo("ada.jpg")])
+    pump(lambda: only_job(panel).state == "FAILED")
+    assert "ZeroDivisionError: a bug" in only_job(panel).error
+    assert panel.api.avatars() == []
+    assert isinstance(job.error.__cause__, ZeroDivisionError)
+
+
 def test_unreadable_photo_is_told(panel: SimpleNamespace, photo: Photo, pump: Pump) -> None:
     with pytest.raises(panel.protocol.ImageError, match=r"gone\.jpg"):
         panel.api.create(["gone.jpg"])

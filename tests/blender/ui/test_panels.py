@@ -93,6 +93,18 @@ def test_face_choice_offers_each_face(draw, addon: SimpleNamespace) -> None:
     ]
 
 
+def test_face_choice_shows_pictures_where_there_are_some(draw, addon: SimpleNamespace) -> None:
+    job = addon.session.jobs.add()
+    job.name, job.state, job.faces_photo = "1", "CHOOSING", 0
+    job.photos.add().name = "party.jpg"
+    for number, place in enumerate(("leftmost", "middle", "rightmost")):
+        face = job.faces.add()
+        face.number, face.place, face.icon = number, place, 100 + number
+    drawn = [line for line in draw("LOOKALIKE_PT_create") if line.startswith("icon") or "choose_face" in line]
+    assert drawn[:2] == ["icon 100", "operator lookalike.choose_face Leftmost"]
+    assert len(drawn) == 6
+
+
 def test_active_avatar_shows_its_controls(draw, addon: SimpleNamespace, avatar_file: Path) -> None:
     addon.api.import_avatar(avatar_file)
     levels = [line for line in draw("LOOKALIKE_PT_avatars") if line.startswith("enum")]
