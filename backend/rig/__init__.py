@@ -5,6 +5,7 @@ from .builtin import builtin_head
 from .flame import load_flame
 from .ict import load_ict
 from .load import load_rig
+from .normals import vertex_normals
 from .rig import Rig
 from .skinning import joint_transforms, linear_blend_skinning, pose_correctives, pose_vertices, rotation_matrices, skin
 from .subdivision import smoothed_subdivision_matrix, subdivide, subdivision_matrix
@@ -26,4 +27,5 @@ __all__ = [
     "smoothed_subdivision_matrix",
     "subdivide",
     "subdivision_matrix",
+    "vertex_normals",
 ]

@@ -28,6 +28,9 @@ class Rig:
         pose_basis: [V, 3, 9 (J - 1)] pose correctives as FLAME's posedirs, or None.
         labels: named vertex sets (index arrays): skin, lips, eye_left, eye_right, lids, teeth_upper,
             teeth_lower, tongue, mouth_cavity, ear_left, ear_right, neck, scalp. A set may be absent.
+            Sets named loop_* are ordered closed loops (built-in head): loop_lips_inner, loop_lips_outer,
+            loop_lid_left and _right (outer corner first, along the upper lid), loop_lid_margin_* and
+            loop_lid_fold_* behind them, loop_face_oval, loop_neck_base, loop_skull_01.. from oval to neck.
         landmarks: [478 or fewer] vertex index of each MediaPipe landmark, -1 where there is none;
             or None where the rig has only `landmark_embedding`.
         landmark_embedding: (landmark index [L], face [L], barycentric [L, 3]) for rigs whose landmarks

@@ -82,14 +82,6 @@ def ring_mirror(columns: int, rows: int) -> Index:
     return (np.arange(rows)[:, None] * columns + partner).ravel()
 
 
-def vertex_normals(vertices: Points, faces: Faces) -> Points:
-    """[V, 3] area-weighted unit normals."""
-    corner = vertices[faces]
-    face_normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    normal = np.stack([np.bincount(faces.ravel(), np.repeat(face_normal[:, k], 3), len(vertices)) for k in range(3)], 1)
-    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-
-
 def outward(vertices: Points, faces: Faces) -> Faces:
     """The faces of a closed part, flipped if its signed volume is negative."""
     corner = vertices[faces] - vertices.mean(0)
