@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "models": "lists",
     "rigs": "lists",
+    "key": "key",
 }
 """Command -> module of this package that defines it; imported when it is asked for, so that `--help` is quick."""
 
@@ -37,6 +38,7 @@ HELP = {
     "evaluate": "Reconstruct known heads and measure the error.",
     "models": "Which reconstructors there are.",
     "rigs": "Which parametric heads there are.",
+    "key": "This user's public key, for a backend on another machine.",
 }
 
 

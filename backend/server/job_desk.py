@@ -17,7 +17,7 @@ from .exchange_folder import ExchangeFolder
 from .jobs import MAX_JOB_SECONDS, Job, JobQueue, Owner, Part
 from .worker_process import WorkerProcess
 
-CANCEL_SECONDS = 0.8
+CANCEL_SECONDS = 0.7
 """So long may the worker take to obey a cancel; then it is killed, which is still within the promised second."""
 
 OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND)

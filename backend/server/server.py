@@ -99,7 +99,8 @@ class Server:
         self.worker = WorkerProcess(self._context, pipeline, self.exchange.path)
         self.desk = JobDesk(self.worker, self.exchange, self._tell_owner)
         self._parent = ParentWatch(parent_pid) if parent_pid else None
-        bound = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        # Clients of this machine read the address; every interface is no place to connect to.
+        bound = self._router.getsockopt_string(zmq.LAST_ENDPOINT).replace("//0.0.0.0:", "//127.0.0.1:")
         self.endpoint = Endpoint(bound, keys.public, os.getpid(), __version__, str(self.exchange.path))
         self._poller = zmq.Poller()
         for source in (self._router, self._doorkeeper.socket, self.worker.events):
@@ -152,6 +153,7 @@ class Server:
         router.curve_server = True
         router.curve_publickey = keys.public.encode()
         router.curve_secretkey = keys.secret.encode()
+        address = address if "://" in address else f"tcp://{address}"
         try:
             router.bind(address.replace(":0", ":*") if address.endswith(":0") else address)
         except zmq.ZMQError as error:

@@ -15,6 +15,7 @@ from PIL import Image
 from backend.cli.main import run
 from backend.protocol import read_avatar, write_avatar
 from backend.protocol.avatar import Avatar
+from backend.protocol.keys import is_key
 from tests.synthetic import synthetic_avatar
 
 ROOT = Path(__file__).parents[2]
@@ -256,6 +257,13 @@ def test_photo_becomes_an_avatar_file_with_provenance(folder):
 def test_models_and_rigs_are_listed(lookalike, folder):
     assert "projection" in lookalike("models").stdout
     assert json.loads(lookalike("rigs", "--json").stdout)["rigs"][0]["name"] == "builtin"
+
+
+def test_key_is_this_users_public_one(lookalike, folder):
+    public = lookalike("key").stdout.strip()
+    assert is_key(public)
+    assert lookalike("key").stdout.strip() == public
+    assert public in (folder / "home" / "authorized_clients").read_text()
 
 
 def test_avatar_without_provenance_prints(lookalike, folder):

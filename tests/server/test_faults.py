@@ -24,7 +24,7 @@ from backend.protocol.keys import Endpoint, KeyPair, authorize_client, client_ke
 from backend.protocol.launch import Launch
 from backend.protocol.messages import Error, Goodbye, Hello, ListJobs, Ping, Reconstruct
 from backend.server import Client
-from tests.server.conftest import PIPELINE, ROOT, is_running, start_backend
+from tests.server.conftest import PIPELINE, ROOT, end_backend, is_running, start_backend
 
 PHOTO = ("me.jpg", b"photo")
 PROMPT = 2.0
@@ -369,6 +369,31 @@ def test_second_backend_of_a_user_is_refused(backend):
     )
     assert second.returncode == 1
     assert f"lookalike: a backend is running already at {backend.endpoint.address}" in second.stderr
+
+
+def test_address_that_is_taken_or_none_is_told(backend, tmp_path):
+    for address, words in {backend.endpoint.address: "Address already in use", "nonsense": "Invalid argument"}.items():
+        command = [sys.executable, "-m", "backend", "serve", "--directory", str(tmp_path), "--log-directory", str(tmp_path)]
+        second = subprocess.run([*command, "--address", address], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        assert second.returncode == 1
+        assert words in second.stderr.splitlines()[-1]
+        assert "choose another --address" in second.stderr
+        assert not (tmp_path / "connection.json").exists()
+
+
+def test_backend_on_every_interface_is_found_by_its_user_and_by_remote_ones(tmp_path):
+    backend = start_backend(tmp_path / "home", "--address", "0.0.0.0:0")
+    try:
+        with backend.client() as client:
+            assert client.reconstruct([PHOTO], timeout=30).avatar()
+        far, endpoint = KeyPair.generate(), backend.endpoint
+        authorize_client(backend.directory, far.public)
+        host_and_port = endpoint.address.removeprefix("tcp://")
+        with Client.connect(host_and_port, endpoint.server_public, keys=far) as remote:
+            assert not remote.welcome.shares
+            assert remote.reconstruct([PHOTO], timeout=30).avatar()
+    finally:
+        end_backend(backend)
 
 
 def test_backend_started_by_a_client_trusts_that_client_alone(tmp_path):
