@@ -46,8 +46,8 @@ class Detection:
 def search(image: F32, nets: Nets) -> Iterator[list[Detection]]:
     """Candidates in [H, W, 3] float32 0..1, level by level; a caller stops at the first level where one proves to be a face.
 
-    Levels: the whole picture and squares of its short side; tiles of 1/2, 1/4 and 1/8 of the short side; the whole
-    picture turned by 180, 90 and 270 degrees. Within a level: most certain first, one entry a face.
+    Levels: the whole picture and squares of its short side; the whole picture turned by 180, 90 and 270 degrees; tiles of
+    1/2, 1/4 and 1/8 of the short side. Within a level: most certain first, one entry a face.
     """
     height, width = image.shape[:2]
     short = min(height, width)
@@ -57,14 +57,14 @@ def search(image: F32, nets: Nets) -> Iterator[list[Detection]]:
     if height != width:
         found += _run(nets["short_range"], _short_range_anchors(), image, _tiles(width, height, short), SHORT_RANGE_THRESHOLD)
     yield _distinct(found)
-    for division in (2, 4, 8):
-        if short / division >= MIN_TILE:
-            tiles = _tiles(width, height, short / division)
-            yield _distinct(_run(nets["short_range"], _short_range_anchors(), image, tiles, SHORT_RANGE_THRESHOLD))
     for angle in (np.pi, np.pi / 2, -np.pi / 2):
         turned = replace(whole, angle=angle)
         found = _run(nets["short_range"], _short_range_anchors(), image, [turned], SHORT_RANGE_THRESHOLD)
         yield _distinct(found + _run(nets["full_range"], _full_range_anchors(), image, [turned], FULL_RANGE_THRESHOLD))
+    for division in (2, 4, 8):
+        if short / division >= MIN_TILE:
+            tiles = _tiles(width, height, short / division)
+            yield _distinct(_run(nets["short_range"], _short_range_anchors(), image, tiles, SHORT_RANGE_THRESHOLD))
 
 
 def _tiles(width: int, height: int, side: float) -> list[Square]:

@@ -22,7 +22,7 @@ from .landmark_model import LandmarkModel, landmark_model
 from .matte import OVAL, portrait_square
 from .mesh import LEFT_IRIS, RIGHT_IRIS
 from .portrait import Face, Portrait
-from .rotation import F64, rotation_matrix
+from .rotation import F64
 from .solver import View, ViewState, project, solve, start
 from .spread import Spread, landmark_spread
 
@@ -239,7 +239,6 @@ def _residue(model: LandmarkModel, view: View, state: ViewState, shape: F64) -> 
     target_depth = mean @ depth + (view.depth - mean @ view.depth) * (mean @ depth) / view.focal
     target = np.column_stack([view.points * target_depth[:, None] / view.focal, target_depth])
     in_model = (target - camera) @ state.rotation
-    spread = np.eye(3) + model.jaw_weight[:, None, None] * (rotation_matrix(state.jaw) - np.eye(3))
-    return np.asarray(np.linalg.solve(spread, in_model[..., None])[..., 0], np.float64)
+    return np.asarray(np.linalg.solve(model.spread(state.jaw), in_model[..., None])[..., 0], np.float64)
 
 

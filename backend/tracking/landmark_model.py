@@ -50,15 +50,24 @@ class LandmarkModel:
         joint = self.jaw + self.jaw_shape @ shape
         return rest + self.jaw_weight[:, None] * ((rest - joint) @ (rotation_matrix(jaw) - np.eye(3)).T)
 
-    def jacobian(self, shape: F64, expression: F64, jaw: F64) -> tuple[F64, F64, F64]:
-        """Derivatives of `evaluate`: [L, 3, S] by shape, [L, 3, E] by expression, [L, 3, 3] by the jaw's vector."""
+    def by_shape(self, jaw: F64) -> F64:
+        """[L, 3, S] derivative of `evaluate` by the shape."""
         turn = rotation_matrix(jaw) - np.eye(3)
-        spread = np.eye(3) + self.jaw_weight[:, None, None] * turn
+        return self.spread(jaw) @ self.shape - self.jaw_weight[:, None, None] * (turn @ self.jaw_shape)
+
+    def by_expression(self, jaw: F64) -> F64:
+        """[L, 3, E] derivative of `evaluate` by the expression."""
+        return self.spread(jaw) @ self.expression
+
+    def by_jaw(self, shape: F64, expression: F64, jaw: F64) -> F64:
+        """[L, 3, 3] derivative of `evaluate` by the jaw's axis-angle."""
         rest = self.template + self.shape @ shape + self.expression @ expression
         lever = (rest - self.jaw - self.jaw_shape @ shape) @ rotation_matrix(jaw).T
-        by_shape = spread @ self.shape - self.jaw_weight[:, None, None] * (turn @ self.jaw_shape)
-        by_jaw = -self.jaw_weight[:, None, None] * (cross_matrix(lever) @ left_jacobian(jaw))
-        return by_shape, spread @ self.expression, by_jaw
+        return -self.jaw_weight[:, None, None] * (cross_matrix(lever) @ left_jacobian(jaw))
+
+    def spread(self, jaw: F64) -> F64:
+        """[L, 3, 3] how a displacement of the rest pose appears after the jaw has turned."""
+        return np.eye(3) + self.jaw_weight[:, None, None] * (rotation_matrix(jaw) - np.eye(3))
 
 
 def landmark_model(rig: Rig) -> LandmarkModel:

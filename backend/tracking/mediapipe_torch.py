@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .detector import search
+from .detector import Detection, search
 from .matte import person_matte
-from .mesh import face_square, landmark_face
+from .mesh import follow_face, landmark_face
 from .nets import Nets, load_nets
 from .portrait import F32, Face
+from .tracker import MIN_WIDTH
 
 MIN_PRESENCE = 0.5
 SURE_SCORE = 0.7
+ENOUGH_SCORE = 0.8
 UNSURE_PRESENCE = 0.97
 
 
@@ -31,27 +33,43 @@ class TorchTracker:
         self.nets = nets or load_nets()
 
     def faces(self, image: F32) -> list[Face]:
-        """See `Tracker.faces`. A candidate counts when the mesh net sees a face too: the detectors alone fire on patterns."""
+        """See `Tracker.faces`. A candidate counts when the mesh net sees a face too: the detectors alone fire on patterns.
+
+        The search ends at the first level with a sure face; without one, all levels are searched
+        and the surest counts: a head that hangs upside down is first taken for another face.
+        """
+        best: list[Face] = []
         for candidates in search(image, self.nets):
-            faces: list[Face] = []
-            for candidate in candidates:
-                landmarks, presence = landmark_face(image, candidate.square, self.nets["landmarks"])
-                face = Face(landmarks, candidate.score, presence)
-                needed = MIN_PRESENCE if candidate.score >= SURE_SCORE else UNSURE_PRESENCE
-                if presence >= needed and not any(_same(face, other) for other in faces):
-                    faces.append(face)
-            if faces:
-                return sorted(faces, key=lambda f: f.box[0] + f.box[2])
-        return []
+            faces = self._confirmed(image, candidates)
+            if _score(faces) > _score(best):
+                best = faces
+            if _score(best) >= ENOUGH_SCORE:
+                break
+        return sorted(best, key=lambda f: f.box[0] + f.box[2])
+
+    def _confirmed(self, image: F32, candidates: list[Detection]) -> list[Face]:
+        faces: list[Face] = []
+        for candidate in candidates:
+            landmarks, presence = landmark_face(image, candidate.square, self.nets["landmarks"])
+            face = Face(landmarks, candidate.score, presence)
+            sure = candidate.score >= SURE_SCORE
+            real = presence >= MIN_PRESENCE if sure else presence >= UNSURE_PRESENCE and face.width >= MIN_WIDTH
+            if real and not any(_same(face, other) for other in faces):
+                faces.append(face)
+        return faces
 
     def follow(self, image: F32, face: Face) -> Face | None:
         """See `Tracker.follow`: the mesh net looks where the face was, no detector runs."""
-        landmarks, presence = landmark_face(image, face_square(face.landmarks), self.nets["landmarks"], passes=1)
+        landmarks, presence = follow_face(image, face.landmarks, self.nets["landmarks"])
         return Face(landmarks, face.score, presence) if presence >= MIN_PRESENCE else None
 
     def matte(self, image: F32, face: Face) -> F32:
         """See `Tracker.matte`."""
         return person_matte(image, face, self.nets["matte"])
+
+
+def _score(faces: list[Face]) -> float:
+    return max((f.score for f in faces), default=0.0)
 
 
 def _same(a: Face, b: Face) -> bool:

@@ -18,13 +18,18 @@ RIGHT_IRIS, LEFT_IRIS = slice(468, 473), slice(473, 478)
 RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263
 """Outer corners of the subject's eyes."""
 
+MAX_PASSES = 6
+SETTLED = np.radians(15.0)
+
 _PARTS = {"output_lips": 0, "output_left_eye": 1, "output_right_eye": 2}  # names as in the net: left of the picture
 _IRISES = {"output_left_iris": (RIGHT_IRIS, 1), "output_right_iris": (LEFT_IRIS, 2)}
 _CONTOUR = 16  # the first points of an eye's subset are its lids
 
 
-def landmark_face(image: F32, square: Square, net: Net, passes: int = 2) -> tuple[F32, float]:
+def landmark_face(image: F32, square: Square, net: Net) -> tuple[F32, float]:
     """Landmarks of the face in a square region; each pass centres the region on the landmarks of the one before.
+
+    Two passes, and more while the region still turns: a head on its side comes level in up to six.
 
     Args:
         image: [H, W, 3] float32 0..1.
@@ -34,10 +39,25 @@ def landmark_face(image: F32, square: Square, net: Net, passes: int = 2) -> tupl
         confidence 0..1 that it sees a face, the least of all passes.
     """
     points, presence = _run(image, square, net)
-    for _ in range(passes - 1):
-        points, again = _run(image, face_square(points), net)
+    for _ in range(MAX_PASSES - 1):
+        turn = _turn(square, face_square(points))
+        square = face_square(points)
+        points, again = _run(image, square, net)
         presence = min(presence, again)
+        if turn < SETTLED:
+            break
     return points.astype(np.float32), presence
+
+
+def follow_face(image: F32, landmarks: NDArray, net: Net) -> tuple[F32, float]:
+    """As `landmark_face` in one pass, around landmarks that are nearly right: the previous frame's."""
+    points, presence = _run(image, face_square(landmarks), net)
+    return points.astype(np.float32), presence
+
+
+def _turn(a: Square, b: Square) -> float:
+    """Angle between two squares, radians, 0 to pi."""
+    return abs((b.angle - a.angle + np.pi) % (2 * np.pi) - np.pi)
 
 
 def face_square(landmarks: NDArray) -> Square:

@@ -137,9 +137,9 @@ def _block(model: LandmarkModel, view: View, state: ViewState, shape: F64, size:
     head = model.evaluate(shape, state.expression, state.jaw) @ state.rotation.T
     camera = head + state.translation
     depth = camera[:, 2]
-    by_shape, by_expression, by_jaw = model.jacobian(shape, state.expression, state.jaw)
     count = len(head)
-    in_model = np.concatenate([by_jaw, by_expression] + ([by_shape] if size else []), 2)
+    parts = [model.by_jaw(shape, state.expression, state.jaw), model.by_expression(state.jaw)]
+    in_model = np.concatenate([*parts, model.by_shape(state.jaw)] if size else parts, 2)
     motion = np.empty((count, 3, 6 + in_model.shape[2]))
     motion[:, :, :3] = -cross_matrix(head)
     motion[:, :, 3:6] = np.eye(3)
