@@ -74,6 +74,14 @@ void main()
   offset = corner * extent;
   vec2 pixels = offset.x * sqrt(major) * direction + offset.y * sqrt(minor) * vec2(-direction.y, direction.x);
 
+  /* Depth of the Gaussian along each pixel's ray: its conditional mean, linear over the quad. A flat splat seen at an
+   * angle thus has the slope of its surface, and meshes are cut where they really meet. */
+  vec3 row_z = vec3(axes[0].z, axes[1].z, axes[2].z);
+  vec2 lean = vec2(dot(row_x, row_z), dot(row_y, row_z));
+  float determinant = xx * yy - xy * xy;
+  vec2 slope_z = vec2(yy * lean.x - xy * lean.y, xx * lean.y - xy * lean.x) / max(determinant, 1e-9);
+  depth += dot(slope_z, pixels);
+
   vec2 position = projection.xy * centre.xy + projection.zw * (perspective ? centre.z : 1.0);
   gl_Position = vec4(position + pixels * 2.0 / frame.xy * w, 0.0, w);
 }

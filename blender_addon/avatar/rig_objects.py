@@ -13,11 +13,11 @@ from mathutils import Vector
 
 from ..protocol import RigArrays
 from ..protocol.avatar import F32, I32
-from . import native
 from .binding_nodes import CORNERS, REST
 from .bone_shapes import dress_bones
 from .bound_splats import rest_inverse
 from .host import read_attribute, write_attribute
+from .invisible import invisible_material
 
 ARMATURE_MODIFIER = "Armature"
 SLIDER_MIN, SLIDER_MAX = -1.0, 1.5
@@ -41,9 +41,8 @@ def new_armature(name: str, rig: RigArrays) -> bpy.types.Object:
 def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types.Object:
     """Rig mesh with shape keys, skinned to `armature`; linked to no collection.
 
-    It is what deforms, not what is seen: never rendered. Its wires can be clicked on; being "in front", they are in
-    another depth buffer and the splats that the add-on draws later cover them. Blender's own splats (5.3) would be
-    covered by them, so there it is its bounds.
+    It is what deforms and what a click on the face selects, not what is seen: its material is transparent, and it is
+    never rendered. In Solid mode with single or random colours the mesh shows where no splat covers it.
     """
     mesh = _mesh(name, rig.vertices, rig.faces)
     obj = bpy.data.objects.new(name, mesh)
@@ -54,8 +53,9 @@ def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types
     modifier.object = armature
     modifier.use_vertex_groups = True
     modifier.use_bone_envelopes = False
-    obj.display_type = "BOUNDS" if native.available() else "WIRE"
-    obj.show_in_front = obj.display_type == "WIRE"
+    mesh.materials.append(invisible_material())
+    obj.color = (1.0, 1.0, 1.0, 0.0)  # Solid mode, coloured by object
+    obj.visible_shadow = False
     obj.hide_render = True
     obj.lookalike.role = "HEAD"
     return obj

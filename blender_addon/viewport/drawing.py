@@ -24,6 +24,10 @@ from .status import status
 Rect = tuple[float, float, float, float]
 
 
+BIAS = 0.0025
+"""Metres that avatars are drawn towards the viewer: the invisible rig mesh lies at the very depth of the skin."""
+
+
 @dataclass(frozen=True)
 class View:
     """One picture to draw into.
@@ -183,7 +187,7 @@ def _compose(item: Item, view: View, canvas: Canvas) -> None:
     program = shader.compose_shader()
     program.bind()
     program.uniform_float("rect", item.rect)
-    program.uniform_float("lens", (rows[2][2], rows[2][3], float(view.perspective), item.middle))
+    program.uniform_float("lens", (rows[2][2], rows[2][3], float(view.perspective), item.middle + BIAS))
     program.uniform_float("darken", (view.passepartout if view.window else 0.0, *view.size, 0.0))
     program.uniform_float("window", window)
     program.uniform_sampler("picture", canvas.picture)

@@ -28,7 +28,7 @@ def splat_shader() -> gpu.types.GPUShader:
     interface = gpu.types.GPUStageInterfaceInfo("lookalike_splat")
     interface.smooth("VEC2", "offset")
     interface.flat("VEC4", "colour")
-    interface.flat("FLOAT", "depth")
+    interface.smooth("FLOAT", "depth")
     info = gpu.types.GPUShaderCreateInfo()
     info.define("TEXTURE_WIDTH", str(TEXTURE_WIDTH))
     info.vertex_in(0, "VEC2", "corner")
