@@ -32,7 +32,8 @@ def vertex_normals(vertices: Any, faces: Any) -> Any:
 def _numpy_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
     area = np.cross(b - a, c - a)
-    total = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(total, (..., faces[:, k], slice(None)), area)
+    count = vertices.shape[-2]
+    flat = np.repeat(area, 3, axis=-2).reshape(-1, faces.size, 3)
+    sums = [[np.bincount(faces.ravel(), one[:, axis], count) for axis in range(3)] for one in flat]
+    total = np.moveaxis(np.array(sums, vertices.dtype), 1, 2).reshape(vertices.shape)
     return total / np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-20)
