@@ -21,6 +21,11 @@ def view(upkeep: Run, name: str) -> np.ndarray:
     return upkeep.picture(name, upkeep.findings["box"])
 
 
+def colourful(picture: np.ndarray) -> int:
+    """Pixels of the avatar: Blender's own are gray."""
+    return int((picture.max(-1) - picture.min(-1) > 0.25).sum())
+
+
 def test_nothing_is_uploaded_when_nothing_changed(upkeep) -> None:
     before, after = upkeep.findings["idle_before"], upkeep.findings["idle_after"]
     assert after["draws"] >= before["draws"] + 5, "it was redrawn"
@@ -51,6 +56,8 @@ def test_levels_by_hand_and_by_size(upkeep) -> None:
     counts = upkeep.findings["splats_by_level"]
     assert counts["0"] < counts["1"] < counts["2"]
     assert upkeep.findings["automatic"] == {"far": 0, "middle": 1, "near": 2}
+    for name, least in (("far", 30), ("middle", 1000), ("near", 20000)):
+        assert colourful(view(upkeep, f"auto_{name}")) > least, name
 
 
 def test_undo_brings_the_picture_back(upkeep) -> None:
@@ -74,12 +81,10 @@ def test_deleting_one_avatar_leaves_the_other(upkeep) -> None:
 
 
 def test_an_instance_is_drawn_beside_the_original(upkeep) -> None:
-    colourful = lambda picture: int((picture.max(-1) - picture.min(-1) > 0.25).sum())
     assert colourful(view(upkeep, "instance")) > 1.4 * colourful(view(upkeep, "one_deleted"))
 
 
 def test_the_addon_goes_off_and_on(upkeep) -> None:
-    colourful = lambda picture: int((picture.max(-1) - picture.min(-1) > 0.25).sum())
     assert colourful(view(upkeep, "addon_off")) < 0.1 * colourful(view(upkeep, "one_deleted"))
     assert psnr(view(upkeep, "addon_on"), view(upkeep, "one_deleted")) > 40
     assert upkeep.findings["other_file"]["last_error"] == ""

@@ -146,3 +146,42 @@ def test_an_avatar_that_lost_an_attribute_says_so(part, avatar, gpu) -> None:
     _, cloud = part("viewport.clouds").Clouds().get(obj, depsgraph)
     with pytest.raises(LookupError, match="scale"):
         cloud.refresh(obj, depsgraph)
+
+
+@pytest.mark.parametrize(("level", "tolerance"), [(0, 0.004), (2, 0.002)])
+def test_depth_is_that_of_the_surface(part, avatar, camera, gpu, level, tolerance) -> None:
+    """What meshes are tested against: close before the rig's skin (its splats lie 1 mm above it), never behind it."""
+    avatar.collection.lookalike.lod = str(level)
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    drawing, clouds = part("viewport.drawing"), part("viewport.clouds").Clouds()
+    projection = camera.calc_matrix_camera(depsgraph, x=SIZE[0], y=SIZE[1])
+    view = drawing.View(camera.matrix_world.inverted(), projection, SIZE)
+    obj = avatar.splats[level]
+    key, cloud = clouds.get(obj, depsgraph)
+    cloud.refresh(obj, depsgraph)
+    item = drawing.lay_out(cloud, key, obj.matrix_world, view)
+    canvas = drawing.Canvas(SIZE)
+    drawing.draw_splats(item, view, canvas, None)
+    pixels = canvas.surface.read()
+    pixels.dimensions = SIZE[0] * SIZE[1] * 4
+    surface = np.array(pixels, np.float32).reshape(SIZE[1], SIZE[0], 4)
+    errors = []
+    for y in range(40, SIZE[1] - 40, 8):
+        for x in range(40, SIZE[0] - 40, 8):
+            skin = skin_depth(avatar.head, camera, projection, x + 0.5, y + 0.5)
+            if skin is not None and surface[y, x, 3] > 0.9:
+                errors.append(item.middle + surface[y, x, 0] / surface[y, x, 3] - skin)
+    assert len(errors) > 50
+    assert np.median(np.abs(errors)) < tolerance
+    assert np.percentile(errors, 1) > -drawing.BIAS, "or the invisible rig would cover it"
+
+
+def skin_depth(head: bpy.types.Object, camera: bpy.types.Object, projection, x: float, y: float) -> float | None:
+    """View-space z of the rig mesh at a pixel (from the bottom left), None beside it."""
+    from mathutils import Vector
+
+    toward = Vector(((2 * x / SIZE[0] - 1) / projection[0][0], (2 * y / SIZE[1] - 1) / projection[1][1], -1.0))
+    direction = camera.matrix_world.to_3x3() @ toward
+    hit, where, *_ = head.ray_cast(camera.matrix_world.translation, direction)
+    return (camera.matrix_world.inverted() @ where).z if hit else None
