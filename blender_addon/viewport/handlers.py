@@ -32,6 +32,7 @@ class Drawer:
         self.index = SceneIndex()
         self.sorter = DepthSorter()
         self._sorts_seen = 0
+        self._scans_seen = 0
         self._handle: object | None = None
 
     def start(self) -> None:
@@ -86,6 +87,9 @@ class Drawer:
         status.splats = sum(len(item.cloud) for item in items)
         if items:
             self._draw_items(items, view)
+        if self.index.scans != self._scans_seen:
+            self._scans_seen = self.index.scans
+            self.clouds.keep({obj.session_uid for obj, _avatar in self.index.splats()})
 
     def _prepare(self, placed: Placed, depsgraph: bpy.types.Depsgraph, view: View) -> Item | None:
         key, cloud = self.clouds.get(placed.source, depsgraph)
@@ -152,7 +156,6 @@ def _mark_all(*_: object) -> None:
     """After undo and redo: everything is read again, and uploaded only where it differs."""
     _drawer.index.invalidate()
     _drawer.clouds.mark()
-    _drawer.clouds.keep({o.session_uid for o in bpy.data.objects})
 
 
 @persistent

@@ -47,6 +47,8 @@ class SceneIndex:
         self._splats: list[tuple[Identity, Identity | None]] = []
         self._instancers: list[Identity] = []
         self._count = -1
+        self.scans = 0
+        """How often the file was scanned: when it changes, objects may be gone."""
 
     def invalidate(self) -> None:
         self._count = -1
@@ -72,6 +74,7 @@ class SceneIndex:
         self._splats = [(_identify(o), _identify(a) if a else None) for o, a in zip(found, avatars, strict=True)]
         self._instancers = [_identify(o) for o in _instancers_of(found)]
         self._count = len(bpy.data.objects)
+        self.scans += 1
 
 
 def placed_splats(index: SceneIndex, depsgraph: bpy.types.Depsgraph, space: bpy.types.SpaceView3D | None) -> Iterator[Placed]:

@@ -51,10 +51,21 @@ def test_marks_follow_the_rig_but_not_the_rest_of_the_scene(part, avatar) -> Non
         handlers.unregister()
 
 
-def test_removed_objects_free_their_textures(part, avatar) -> None:
-    handlers = part("viewport.handlers")
-    handlers._drawer.clouds.get(avatar.splats[2], bpy.context.evaluated_depsgraph_get())
-    count = len(handlers._drawer.clouds)
+def test_a_removed_avatar_is_noticed(part, avatar) -> None:
+    index = part("viewport.placement").SceneIndex()
+    assert len(list(index.splats())) == 3
+    scans = index.scans
+    assert len(list(index.splats())) == 3
+    assert index.scans == scans, "nothing changed, nothing scanned"
     bpy.data.objects.remove(avatar.splats[2])
-    handlers._mark_all()
-    assert len(handlers._drawer.clouds) == count - 1
+    assert len(list(index.splats())) == 2
+    assert index.scans == scans + 1
+
+
+def test_textures_of_removed_objects_are_freed(part, avatar) -> None:
+    clouds = part("viewport.clouds").Clouds()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    for obj in avatar.splats.values():
+        clouds.get(obj, depsgraph)
+    clouds.keep({avatar.splats[0].session_uid})
+    assert len(clouds) == 1
