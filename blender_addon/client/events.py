@@ -7,6 +7,7 @@ event for 92k splats.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lookalike.jobs")
 
+PROGRESS_SECONDS = 0.25
+"""Progress of one stage is shown this often."""
 UNDO_MESSAGE = "Create Lookalike avatar"
 
 
@@ -64,10 +67,16 @@ def _accepted(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
 
 
 def _progress(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
-    body = message.body
-    if job.state != "CANCELLING":
-        job.state = "QUEUED" if body.stage == "queued" else "RUNNING"
-        job.fraction, job.stage, job.text = body.fraction, _readable(body.stage), body.text
+    """Blender draws every window again for each property that is set, splats included: so seldom, and only what changed."""
+    body, now = message.body, time.monotonic()
+    stage = _readable(body.stage)
+    if job.state == "CANCELLING" or (stage == job.stage and now - work.told < PROGRESS_SECONDS):
+        return True
+    work.told = now
+    news = {"state": "QUEUED" if body.stage == "queued" else "RUNNING", "fraction": body.fraction, "stage": stage, "text": body.text}
+    for name, value in news.items():
+        if getattr(job, name) != value:
+            setattr(job, name, value)
     return True
 
 

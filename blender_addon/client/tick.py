@@ -35,8 +35,7 @@ def pump() -> bool:
     changed = (backend.summary(), backend.error) != before
     jobs.send_ready()
     while _inbox and not blocked() and events.take_up(_inbox[0]):
-        _inbox.popleft()
-        changed = True
+        changed = _inbox.popleft().kind != "progress" or changed  # progress draws by itself
         if time.monotonic() > deadline:
             break
     if backend.error is not None and not backend.running and not _inbox:

@@ -27,6 +27,7 @@ class Work:
         payload: the photos' bytes, being read and packed in a thread.
         request, remote: ids on the wire; "" before they are known.
         rig: of the identity, once it has come.
+        told: when progress was shown last, by the monotonic clock.
         preparing: what a thread makes of the event that is being taken up.
         avatar: what has been built so far.
         finished: the avatar, complete.
@@ -37,6 +38,7 @@ class Work:
     request: str = ""
     remote: str = ""
     rig: RigArrays | None = None
+    told: float = 0.0
     preparing: Future[Any] | None = None
     avatar: BlenderAvatar | None = None
     finished: BlenderAvatar | None = None

@@ -164,6 +164,15 @@ def test_photos_are_added_once_and_removed(addon: SimpleNamespace, tmp_path: Pat
     assert bpy.ops.lookalike.add_photos(filepath=str(tmp_path / "none.jpg")) == {"CANCELLED"}
 
 
+def test_dropping_takes_the_files_without_a_file_browser(addon: SimpleNamespace, avatar_file: Path) -> None:
+    """Blender calls a drop's operator with INVOKE_DEFAULT, the folder and the files' names."""
+    where = {"directory": str(avatar_file.parent), "files": [{"name": avatar_file.name}]}
+    assert bpy.ops.lookalike.import_avatar("INVOKE_DEFAULT", **where) == {"FINISHED"}
+    assert len(addon.api.avatars()) == 1
+    assert bpy.ops.lookalike.add_photos("INVOKE_DEFAULT", **where) == {"FINISHED"}
+    assert [photo.name for photo in addon.session.photos] == [avatar_file.name]
+
+
 def test_nothing_of_the_panel_is_saved(addon: SimpleNamespace, tmp_path: Path) -> None:
     photo = addon.session.photos.add()
     photo.path = str(tmp_path / "private-person.jpg")
