@@ -65,16 +65,20 @@ def _placed(local: Points, cheek: Points) -> Points:
     back, up = back * np.cos(lean) + up * np.sin(lean), up * np.cos(lean) - back * np.sin(lean)
     from_front = back + 0.0105
     front = np.array([0.0, cheek[1] - 0.006, cheek[2] - FRONT_BEHIND_CHEEK])
-    front[0] = _surface_x(front[1], front[2] - 0.004) - 0.0005
+    front[0] = _surface_x(front[1:2], front[2:] - 0.004)[0] - 0.0005
     x = front[0] + out * np.cos(flare) + from_front * np.sin(flare) + 0.06 * up
     z = front[2] - from_front * np.cos(flare) + out * np.sin(flare) * 0.6
-    return np.stack([x, front[1] + up, z], 1)
+    y = front[1] + up
+    face = np.arange(len(x)) < 1 + len(RADII) * COLUMNS  # the concha's floor lies on the skull, not under it
+    x = np.where(face, np.maximum(x, _surface_x(y, z) + 0.0006), x)
+    return np.stack([x, y, z], 1)
 
 
-def _surface_x(y: float, z: float) -> float:
-    """Where the head's left side is at a height and depth."""
-    low, high = 0.0, 0.15
+def _surface_x(y: Points, z: Points) -> Points:
+    """[N] where the head's left side is at each height and depth."""
+    low, high = np.zeros(len(y)), np.full(len(y), 0.15)
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if head_distance(np.array([[middle, y, z]]))[0] < 0 else (low, middle)
+        inside = head_distance(np.stack([middle, y, z], 1)) < 0
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return low

@@ -20,9 +20,9 @@ def control_labels(s: Sculptor) -> NDArray[np.int64]:
     label[cage.sack] = SKIN_LABELS.index("mouth_cavity")
     skull = cage.skull.ravel()
     _, y, z = cage.vertices[skull].T
-    hairline = np.where(z > -0.045, 0.052, np.where(z > -0.085, 0.018, -0.045))
+    hairline = np.interp(-z, [0.035, 0.095], [0.052, -0.048])  # from the forehead down to the nape
     label[skull[y > hairline]] = SKIN_LABELS.index("scalp")
-    label[skull[(y < -0.118) | ((y < -0.052) & (z < -0.075))]] = SKIN_LABELS.index("neck")
+    label[skull[(y < -0.118) | ((y <= -0.048) & (z < -0.075))]] = SKIN_LABELS.index("neck")
     return label
 
 
