@@ -34,6 +34,8 @@ SILENCE_SECONDS = 2.0
 """Without a word from the backend for so long, the connection counts as lost; TCP tells of a killed one at once."""
 ANSWER_SECONDS = 1.5
 """So long may a first connection, and the answer to `Hello`, take."""
+HANDSHAKE_MILLISECONDS = 5000
+"""Then the attempt is given up and made anew. Longer than the wait for an answer: who hangs up is told from who is silent."""
 GRACE_SECONDS = 10.0
 """So long do open requests wait for a lost backend that may come back."""
 
@@ -176,7 +178,7 @@ class _Line:
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 100)
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
-        self.socket.setsockopt(zmq.HANDSHAKE_IVL, int(ANSWER_SECONDS * 1000))
+        self.socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MILLISECONDS)
         self.socket.curve_serverkey = owner.endpoint.server_public.encode()
         self.socket.curve_publickey = owner._keys.public.encode()
         self.socket.curve_secretkey = owner._keys.secret.encode()
@@ -190,6 +192,7 @@ class _Line:
         self.began = self.heard = self.beaten = time.monotonic()
         self.lost_at: float | None = None
         self.greeted = False
+        self.connected_at: float | None = None
         self.socket.connect(owner.endpoint.address)
 
     def serve(self) -> None:
@@ -240,7 +243,7 @@ class _Line:
             event = recv_monitor_message(self.monitor)["event"]
             address = self.owner.endpoint.address
             if event == zmq.EVENT_CONNECTED:
-                self.greeted = False
+                self.greeted, self.connected_at = False, time.monotonic()
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._greet()
             elif event in (
@@ -264,10 +267,14 @@ class _Line:
         state, address = self.owner.status.state, self.owner.endpoint.address
         if state == "ready":
             self._lose("the backend closed the connection")
-        elif not self.greeted and state in ("connecting", "unreachable"):
+        elif self._hung_up() and state in ("connecting", "unreachable"):
             # A backend that cannot open our first message, locked with another public key than its own, just hangs up.
             self._give_up("refused", BackendError(f"{address} is no backend with the expected key", _KEY_REMEDY))
-        self.greeted = False
+        self.greeted, self.connected_at = False, None
+
+    def _hung_up(self) -> bool:
+        """The other side ended the connection during the handshake, of its own accord and not by being silent."""
+        return not self.greeted and self.connected_at is not None and time.monotonic() - self.connected_at < ANSWER_SECONDS
 
     def _absent(self) -> None:
         address = self.owner.endpoint.address
@@ -298,7 +305,7 @@ class _Line:
     def _check_time(self, now: float) -> None:
         status = self.owner.status
         if status.state == "connecting" and now - self.began > ANSWER_SECONDS:
-            if self.greeted:
+            if self.connected_at is not None:
                 address = self.owner.endpoint.address
                 self._give_up("unreachable", BackendError(f"the backend at {address} does not answer", "stop it and start it again"))
             else:
@@ -321,19 +328,22 @@ class _Line:
             try:
                 # The frame's memory is zmq's own; the views of it keep the frame, and nothing is copied.
                 message = decode([frame.buffer for frame in frames])
+            except ProtocolError as error:
+                self._undecodable(error, str(error.data.get("request", "")))
+                continue
+            try:
                 if message.shared:
                     message = replace(message, payload=map_file(self.owner.endpoint.exchange, message.shared))
             except ProtocolError as error:
-                self._undecodable(error)
+                self._undecodable(error, message.request)
                 continue
             self._dispatch(message)
 
-    def _undecodable(self, error: ProtocolError) -> None:
+    def _undecodable(self, error: ProtocolError, request: str) -> None:
         logger.warning("message from the backend: %s", error)
         if error.code == "version":
             self._give_up("incompatible", BackendError(f"the backend is of another version: {error.message}", error.remedy))
         else:
-            request = str(error.data.get("request", ""))
             asked = self.open.pop(request, None)
             self.owner._incoming.put(Message(Error.of(error), request, asked.job if asked else ""))
 

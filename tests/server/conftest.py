@@ -75,6 +75,7 @@ def backend(tmp_path):
 def shared_backend(tmp_path_factory):
     """One backend for all tests of a file that leave it as it was."""
     served = start_backend(tmp_path_factory.mktemp("shared") / "home")
+    served.client().close()  # warm: from now on it says nothing unasked
     yield served
     end_backend(served)
 

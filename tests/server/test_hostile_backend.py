@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import threading
 import time
 
@@ -167,6 +168,20 @@ def test_backend_that_connects_but_never_answers_is_told(hostile):
         made.stop()
     finally:
         silent.close()
+
+
+def test_port_of_something_else_is_told():
+    """A service that takes connections and says nothing, as many do; a frozen backend looks the same."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        made = Connection(
+            Endpoint(f"tcp://127.0.0.1:{other.getsockname()[1]}", KeyPair.generate().public), KeyPair.generate(), "test"
+        ).start()
+        wait_for(lambda: made.status.settled, 2.0)
+        assert made.status.state == "unreachable"
+        assert "does not answer; stop it and start it again" in str(made.status.error)
+        made.stop()
 
 
 def test_version_of_the_future_is_told():
