@@ -7,10 +7,12 @@ import uuid
 from dataclasses import dataclass, field
 
 from backend.protocol.errors import BackendError
-from backend.protocol.messages import Body, Error, JobInfo
+from backend.protocol.messages import Body, Error, JobInfo, Render
 
 MAX_QUEUED = 64
 MAX_FINISHED = 64
+MAX_PICTURES = 8
+"""Of the finished jobs; pictures are cheap to make again and must not push out avatars."""
 MAX_JOB_SECONDS = 3600.0
 
 Owner = tuple[str, str]
@@ -26,7 +28,7 @@ class Part:
     size: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """One unit of work.
 
@@ -58,6 +60,11 @@ class Job:
     @property
     def finished(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def size(self) -> int:
+        """Bytes of what it has produced."""
+        return sum(part.size for part in self.parts.values())
 
     def info(self) -> JobInfo:
         error = str(self.error)[:200] if self.error else ""
@@ -98,13 +105,17 @@ class JobQueue:
         return next((job for job in self._jobs.values() if job.state == "running"), None)
 
     def surplus(self, budget: int) -> list[Job]:
-        """Remove and return the oldest finished jobs that exceed the count, or the bytes that results may take."""
+        """Remove and return the oldest finished jobs that exceed the counts, or the bytes that results may take."""
         finished = [job for job in self._jobs.values() if job.finished]
-        total = sum(part.size for job in finished for part in job.parts.values())
-        removed = []
+        pictures = [job for job in finished if isinstance(job.body, Render)]
+        removed = pictures[: max(0, len(pictures) - MAX_PICTURES)]
+        kept = [job for job in finished if job not in removed]
+        total = sum(job.size for job in kept)
         # The newest stays even where it alone exceeds the budget: its client has yet to read it.
-        while len(finished) > 1 and (len(finished) > MAX_FINISHED or total > budget):
-            oldest = finished.pop(0)
-            total -= sum(part.size for part in oldest.parts.values())
-            removed.append(self._jobs.pop(oldest.id))
+        while len(kept) > 1 and (len(kept) > MAX_FINISHED or total > budget):
+            oldest = kept.pop(0)
+            total -= oldest.size
+            removed.append(oldest)
+        for job in removed:
+            del self._jobs[job.id]
         return removed

@@ -105,7 +105,8 @@ class _Signals:
     def __init__(self, server: Server) -> None:
         self._server = server
         names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
-        self._signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        there = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        self._signals = [number for number in there if signal.getsignal(number) != signal.SIG_IGN]  # nohup stays in force
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:

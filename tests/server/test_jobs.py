@@ -15,7 +15,7 @@ from backend.protocol.errors import BackendError, Cancelled, FaceError, Lookalik
 from backend.protocol.keys import KeyPair, authorize_client
 from backend.protocol.messages import Accepted, Progress, Reconstruct, Render, Result
 from backend.server import Client
-from backend.server.jobs import MAX_FINISHED, MAX_QUEUED, Job, JobQueue, Part
+from backend.server.jobs import MAX_FINISHED, MAX_PICTURES, MAX_QUEUED, Job, JobQueue, Part
 from tests.synthetic import synthetic_avatar
 
 PHOTO = ("me.jpg", b"not looked at by this pipeline")
@@ -213,6 +213,11 @@ def test_finished_jobs_are_kept_within_bounds():
     assert [job.name for job in queue.surplus(1 << 30)] == ["0", "1", "2", "3", "4"]
     assert len(queue.surplus(1000)) == MAX_FINISHED - 10
     assert len(queue.surplus(0)) == 9, "the newest stays"
+    for number in range(20):
+        picture = Job(("user", "client"), str(number), Render(), "")
+        queue.add(picture)
+        picture.state = "done"
+    assert len(queue.surplus(1 << 30)) == 20 - MAX_PICTURES, "pictures do not push out avatars"
     for number in range(MAX_QUEUED):
         queue.add(Job(("user", "client"), str(number), Reconstruct(("a",)), ""))
     with pytest.raises(BackendError, match="64 jobs are waiting"):
