@@ -17,7 +17,8 @@ from tests.synthetic import synthetic_avatar
 
 from .window import Blender, UnavailableError, find
 
-BLENDERS = (("binary", "opengl"),) if "LOOKALIKE_BLENDER" in os.environ else (("sid", "opengl"), ("sid", "vulkan"), ("trixie", "opengl"))
+BLENDERS = (("binary", "opengl"),) if "LOOKALIKE_BLENDER" in os.environ else (("sid", "opengl"), ("trixie", "opengl"))
+WITH_VULKAN = BLENDERS if "LOOKALIKE_BLENDER" in os.environ else (*BLENDERS, ("sid", "vulkan"))
 _found: dict[tuple[str, str], Blender | UnavailableError] = {}
 
 
@@ -37,7 +38,14 @@ def roots(tmp_path_factory: pytest.TempPathFactory):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session", params=BLENDERS, ids="-".join)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every Blender; with Vulkan only where a module says that its findings depend on the graphics backend."""
+    if "blender" in metafunc.fixturenames:
+        chosen = WITH_VULKAN if getattr(metafunc.module, "EVERY_GRAPHICS_BACKEND", False) else BLENDERS
+        metafunc.parametrize("blender", chosen, ids="-".join, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def blender(request: pytest.FixtureRequest, roots: Path) -> Blender:
     """Each Blender in turn; skipped, with the reason, where it cannot be had."""
     if request.param not in _found:

@@ -185,3 +185,26 @@ def skin_depth(head: bpy.types.Object, camera: bpy.types.Object, projection, x: 
     direction = camera.matrix_world.to_3x3() @ toward
     hit, where, *_ = head.ray_cast(camera.matrix_world.translation, direction)
     return (camera.matrix_world.inverted() @ where).z if hit else None
+
+
+def test_linked_avatar_is_drawn(part, avatar, camera, gpu, tmp_path) -> None:
+    """From another file, through a collection instance, as studios do it."""
+    avatar.collection.lookalike.lod = "0"
+    name = avatar.collection.name
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    view, projection = camera.matrix_world.inverted(), camera.calc_matrix_camera(depsgraph, x=SIZE[0], y=SIZE[1])
+    draw = part("viewport.picture").draw_picture
+    direct = draw(depsgraph, view, projection, SIZE)
+    library = tmp_path / "ada.blend"
+    bpy.data.libraries.write(str(library), {avatar.collection})
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    with bpy.data.libraries.load(str(library), link=True) as (_there, here):
+        here.collections = [name]
+    empty = bpy.data.objects.new("shot", None)
+    empty.instance_type, empty.instance_collection = "COLLECTION", bpy.data.collections[name]
+    bpy.context.scene.collection.objects.link(empty)
+    bpy.context.view_layer.update()
+    linked = draw(bpy.context.evaluated_depsgraph_get(), view, projection, SIZE)
+    assert direct[..., 3].mean() > 0.05
+    assert psnr(direct, linked) > 50
