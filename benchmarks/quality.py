@@ -35,6 +35,10 @@ def measure() -> list[dict]:
     rows += [_row(f"inner-face PSNR at {yaw} degrees", summary["psnr"][yaw], "dB", target, over) for yaw, target in TARGET_PSNR.items()]
     rows.append(_row("whole-head PSNR at 30 degrees", summary["whole_head_psnr"]["30"], "dB", TARGET_WHOLE_HEAD, over))
     rows += [_row(f"inner-face SSIM at {yaw} degrees", summary["ssim"][yaw], "", None, over) for yaw in TARGET_PSNR]
+    rows += [
+        _row(f"inner-face PSNR at {yaw} degrees, aligned by surface only", summary["psnr_by_surface"][yaw], "dB", None, over)
+        for yaw in TARGET_PSNR
+    ]
     rows.append(_row("silhouette IoU at 30 degrees", summary["silhouette_iou"]["30"], "", None, over))
     return rows
 

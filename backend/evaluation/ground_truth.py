@@ -15,9 +15,9 @@ from scipy.spatial import KDTree
 from backend.protocol.avatar import F32, Avatar, SplatArrays
 from backend.protocol.binding import quaternion_product, quaternions
 from backend.rig import pose_vertices
-from backend.splats import Camera, pose_splats, render_splats
+from backend.splats import Camera, interpolate, pose_splats, rasterize_mesh, render_splats
 
-from .ict_heads import SIZE, Head, head_camera, load_heads, make_head, shoot, studio, vertex_normals
+from .ict_heads import SIZE, Head, load_heads, make_head, shoot, studio, vertex_normals
 from .metrics import psnr, silhouette_iou, ssim
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ _ICP_STEPS = 25
 _PLANE_REACH = 0.006
 # Rows below the inner face's lowest pixel that still count as head, in pixels of 768.
 _CHIN_MARGIN = 25
-WHOLE_HEAD_YAW = 30
+_PHOTO_STEPS = 10
+_BY_YAW = ("psnr", "ssim", "whole_head_psnr", "silhouette_iou", "psnr_by_surface")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class EvaluationOptions:
 
     Attributes:
         identities: seeds of `make_head`.
-        yaws: degrees; 30 also gives the whole-head figure.
+        yaws: degrees.
         lod: level of detail that is rendered; None is the finest.
     """
 
@@ -130,41 +131,53 @@ def evaluate(
 def measure(head: Head, avatar: Avatar, options: EvaluationOptions | None = None, skin: NDArray | None = None) -> dict[str, Any]:
     """Compare an avatar, posed as its first driver says, with the head it was made from.
 
-    The avatar is aligned to the truth by a similarity (iterated closest points over the inner face), because one
-    picture tells neither size nor distance; then its surface is measured and its splats are rendered from the
-    truth's cameras over white.
+    One picture tells neither size nor distance, so the avatar is brought to the truth by a similarity first. For
+    the surface it is the one of iterated closest points over the inner face. For the pictures it is the one that
+    brings together what both show at the same pixel of the photo (`align_by_photo`): closest points may slide along
+    the surface, which costs a surface nothing and a picture everything. PSNR under the surface's similarity is given
+    too, because earlier figures were measured so.
 
     Args:
         skin: indices of the avatar's rig vertices that are outer surface; all when None.
 
     Returns:
         ``median_mm`` and ``p90_mm`` (truth's inner-face vertices to the avatar's surface), ``scale``, and by yaw
-        ``psnr``, ``ssim`` (inner face), ``whole_head_psnr`` and ``silhouette_iou`` (head and hair above the chin).
+        ``psnr``, ``ssim`` (inner face), ``whole_head_psnr``, ``silhouette_iou`` (head and hair above the chin) and
+        ``psnr_by_surface``.
     """
     options = options or EvaluationOptions()
     vertices = _posed_vertices(avatar)
     surface = _surface(vertices, avatar.rig.faces, skin)
-    start = _initial(avatar, vertices, head)
-    similarity = align(surface[0], head.vertices[head.inner_face].astype(float), start)
-    errors = surface_errors(surface, head.vertices[head.inner_face].astype(float), similarity) * 1e3
+    target = head.vertices[head.inner_face].astype(float)
+    by_photo = align_by_photo(avatar, vertices, head)
+    by_surface = align(surface[0], target, by_photo)
+    errors = surface_errors(surface, target, by_surface) * 1e3
     lod = len(avatar.lods) - 1 if options.lod is None else options.lod
-    splats = similarity.splats(pose_splats(avatar, lod, avatar.drivers[0] if avatar.drivers else None))
-    figures: dict[str, dict[str, float]] = {"psnr": {}, "ssim": {}, "whole_head_psnr": {}, "silhouette_iou": {}}
+    splats = pose_splats(avatar, lod, avatar.drivers[0] if avatar.drivers else None)
+    figures: dict[str, dict[str, float]] = {name: {} for name in _BY_YAW}
     for yaw in options.yaws:
-        shot = shoot(head, yaw)
-        truth = shot.over(1.0)
-        picture, alpha = render_splats(splats, shot.camera)
-        whole, drawn = _head_masks(head, shot.camera, shot.alpha, alpha)
-        key = f"{yaw:g}"
-        figures["psnr"][key] = round(psnr(picture, truth, shot.inner_face), 2)
-        figures["ssim"][key] = round(ssim(picture, truth, shot.inner_face), 4)
-        figures["whole_head_psnr"][key] = round(psnr(picture, truth, whole | drawn), 2)
-        figures["silhouette_iou"][key] = round(silhouette_iou(whole, drawn), 4)
+        for name, value in _compare_view(head, yaw, by_photo.splats(splats), by_surface.splats(splats)).items():
+            figures[name][f"{yaw:g}"] = value
     return {
         "median_mm": round(float(np.median(errors)), 3),
         "p90_mm": round(float(np.percentile(errors, 90)), 3),
-        "scale": round(similarity.scale, 4),
+        "scale": round(by_surface.scale, 4),
         **figures,
+    }
+
+
+def _compare_view(head: Head, yaw: float, splats: SplatArrays, splats_by_surface: SplatArrays) -> dict[str, float]:
+    """Figures of one view, splats given in the head's frame, over white."""
+    shot = shoot(head, yaw)
+    truth = shot.over(1.0)
+    picture, alpha = render_splats(splats, shot.camera)
+    whole, drawn = _head_masks(head, shot.camera, shot.alpha, alpha)
+    return {
+        "psnr": round(psnr(picture, truth, shot.inner_face), 2),
+        "ssim": round(ssim(picture, truth, shot.inner_face), 4),
+        "whole_head_psnr": round(psnr(picture, truth, whole | drawn), 2),
+        "silhouette_iou": round(silhouette_iou(whole, drawn), 4),
+        "psnr_by_surface": round(psnr(render_splats(splats_by_surface, shot.camera)[0], truth, shot.inner_face), 2),
     }
 
 
@@ -173,7 +186,7 @@ def summarize(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not entries:
         return {}
     summary: dict[str, Any] = {key: round(float(np.mean([e[key] for e in entries])), 3) for key in ("median_mm", "p90_mm")}
-    for key in ("psnr", "ssim", "whole_head_psnr", "silhouette_iou"):
+    for key in _BY_YAW:
         digits = 2 if "psnr" in key else 4
         summary[key] = {yaw: round(float(np.mean([e[key][yaw] for e in entries])), digits) for yaw in entries[0][key]}
     if "seconds" in entries[0]:
@@ -249,25 +262,38 @@ def _posed_vertices(avatar: Avatar) -> F32:
     return pose_vertices(avatar.rig, avatar.drivers[0].expression, avatar.drivers[0].pose)
 
 
-def _initial(avatar: Avatar, vertices: NDArray, head: Head) -> Similarity:
-    """Through the cameras: where the portrait's camera saw the avatar, the truth's camera sees the head.
+def align_by_photo(avatar: Avatar, vertices: NDArray, head: Head) -> Similarity:
+    """The similarity between the points that avatar and truth show at the same pixel of the photo, inner face only.
 
-    A point at one depth and focal length lands on the same pixel as at another, scaled by the ratio of depth to focal length.
+    Least squares, worst tenth left out. Without a driver the frames are taken as they are.
+
+    Args:
+        vertices: [V, 3] the avatar's rig, posed by its first driver.
+
+    Raises:
+        ValueError: the avatar's camera does not see its face where the photo shows one.
     """
     if not avatar.drivers:
         return Similarity(1.0, np.eye(3), np.zeros(3))
-    truth, seen = head_camera(0), Camera.of(avatar.drivers[0], SIZE)
-    target = truth.pixels(head.vertices[head.inner_face])
-    to_camera = Similarity(1.0, seen.world_to_camera[:3, :3].astype(float), seen.world_to_camera[:3, 3].astype(float))
-    centre = np.median(to_camera(vertices), axis=0)
-    # The middle of a whole head lies some centimetres behind the middle of its face.
-    depth = float(np.median(target[:, 2])) + 0.03
-    pixel = seen.intrinsics @ (centre / centre[2])
-    place = depth * np.linalg.solve(truth.intrinsics.astype(float), pixel)
-    scale = float((depth / truth.intrinsics[0, 0]) / (centre[2] / seen.intrinsics[0, 0]))
-    turn = truth.world_to_camera[:3, :3].astype(float).T
-    to_head = Similarity(1.0, turn, -turn @ truth.world_to_camera[:3, 3])
-    return to_camera.then(Similarity(scale, np.eye(3), place - scale * centre)).then(to_head)
+    seen, shown = Camera.of(avatar.drivers[0], SIZE), shoot(head, 0)
+    points, covered = _points_seen(vertices, avatar.rig.faces, seen)
+    target, _ = _points_seen(head.vertices, head.model.faces, shown.camera)
+    both = covered & shown.inner_face
+    if both.sum() < 100:
+        raise ValueError("the avatar's camera does not see its face where the photo shows one")
+    points, target = points[both].astype(float), target[both].astype(float)
+    similarity = fit_similarity(points, target)
+    for _ in range(_PHOTO_STEPS):
+        distance = np.linalg.norm(similarity(points) - target, axis=1)
+        keep = distance <= np.percentile(distance, 90)
+        similarity = fit_similarity(points[keep], target[keep])
+    return similarity
+
+
+def _points_seen(vertices: NDArray, faces: NDArray, camera: Camera) -> tuple[F32, NDArray[np.bool_]]:
+    """Surface point [H, W, 3] at every pixel, and where there is one."""
+    face_id, barycentric, _ = rasterize_mesh(camera.pixels(vertices), faces, camera.width, camera.height)
+    return interpolate(face_id, barycentric, faces, vertices), face_id >= 0
 
 
 def _head_masks(head: Head, camera: Camera, alpha: F32, drawn: F32) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

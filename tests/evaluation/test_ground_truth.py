@@ -136,7 +136,7 @@ def test_summary_is_the_mean_over_heads():
         "median_mm": 1.0,
         "p90_mm": 3.0,
         "seconds": 2.0,
-        **{k: {"0": 20.0} for k in ("psnr", "ssim", "whole_head_psnr", "silhouette_iou")},
+        **{k: {"0": 20.0} for k in ("psnr", "ssim", "whole_head_psnr", "silhouette_iou", "psnr_by_surface")},
     }
     other = {**entry, "median_mm": 0.5, "psnr": {"0": 30.0}}
     summary = summarize([entry, other])
