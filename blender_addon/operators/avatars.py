@@ -27,6 +27,20 @@ class _OnAvatar:
         return api.avatar(self.avatar)
 
 
+class LOOKALIKE_OT_copy_provenance(_OnAvatar, Operator):
+    """Copy where the avatar comes from, whole and as JSON: photos with their hashes, model, licences, consent"""
+
+    bl_idname = "lookalike.copy_provenance"
+    bl_label = "Copy Provenance"
+    bl_options = {"INTERNAL"}
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.window_manager.clipboard = self.chosen().lookalike.provenance
+        self.report({"INFO"}, "Provenance copied")
+        return {"FINISHED"}
+
+
 class LOOKALIKE_OT_retry_drawing(Operator):
     """Draw avatars in the viewport again after an error"""
 
@@ -148,5 +162,6 @@ CLASSES = (
     LOOKALIKE_OT_reset_pose,
     LOOKALIKE_OT_set_lod,
     LOOKALIKE_OT_key_performance,
+    LOOKALIKE_OT_copy_provenance,
     LOOKALIKE_OT_retry_drawing,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import bpy
 from bpy.types import Menu, Panel
@@ -157,6 +158,7 @@ class LOOKALIKE_PT_provenance(_ActiveAvatarPanel, Panel):
         for label, value in provenance_lines(avatar.lookalike.provenance):
             column.label(text=label)
             draw_wrapped(column, context, value, "BLANK1")
+        layout.operator("lookalike.copy_provenance", icon="COPYDOWN")
 
 
 def provenance_lines(text: str) -> list[tuple[str, str]]:
@@ -166,11 +168,13 @@ def provenance_lines(text: str) -> list[tuple[str, str]]:
 
 
 def _plain(value: object) -> str:
+    """JSON as lines of text; hashes are cut, since Copy gives them whole."""
     if isinstance(value, dict):
         return "\n".join(f"{key}: {_plain(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return "\n".join(_plain(item) for item in value)
-    return str(value)
+        return ("\n" if any(isinstance(item, dict | list) for item in value) else ", ").join(_plain(item) for item in value)
+    text = str(value)
+    return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{40,}", text) else text
 
 
 CLASSES = (

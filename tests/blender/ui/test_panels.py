@@ -123,6 +123,13 @@ def test_active_avatar_shows_its_controls(draw, addon: SimpleNamespace, avatar_f
     assert draw("LOOKALIKE_MT_avatar")
 
 
+def test_provenance_reads_like_text(addon: SimpleNamespace) -> None:
+    lines = addon.part("ui.avatar_panels").provenance_lines
+    text = '{"name": "Ada", "sources": [{"name": "a.jpg", "sha256": "%s", "crop": [1, 2]}], "warnings": [], "consent": ""}' % ("ab" * 32)
+    assert lines(text) == [("Name", "Ada"), ("Sources", "name: a.jpg\nsha256: abababababab…\ncrop: 1, 2")]
+    assert lines("") == []
+
+
 def test_drawing_error_of_the_viewport_is_shown(draw, addon: SimpleNamespace) -> None:
     status = addon.part("viewport").status
     status.fail("ada", ValueError("no memory"))
