@@ -112,13 +112,13 @@ def send_ready() -> None:
     """Send the jobs whose photos are read, once the backend is there."""
     for job in [job for job in session().jobs if job.state == "STARTING"]:
         work = works[job.name]
-        if not work.payload.done() or work.request:
+        if work.payload is None or not work.payload.done():
             continue
         error = work.payload.exception()
         if error is not None:
             fail(job, _reading_error(error))
         elif backend.connected:
-            _send(job, work)
+            _send(job, work, work.payload.result())
 
 
 def fail_active(error: LookalikeError) -> None:
@@ -151,7 +151,7 @@ def _packed(paths: Sequence[Path]) -> memoryview:
     return portrait_payload([path.read_bytes() for path in paths])
 
 
-def _send(job: LOOKALIKE_PG_job, work: Work) -> None:
+def _send(job: LOOKALIKE_PG_job, work: Work, photos: memoryview) -> None:
     from ..protocol import LookalikeError
     from ..protocol.messages import Reconstruct
 
@@ -164,7 +164,7 @@ def _send(job: LOOKALIKE_PG_job, work: Work) -> None:
         **choices,
     )
     try:
-        work.request = backend.send(request, work.payload.result())
+        work.request, work.payload = backend.send(request, photos), None
     except LookalikeError as error:
         fail(job, error)
 

@@ -24,7 +24,7 @@ class Work:
     """The part of a job that is not a property.
 
     Attributes:
-        payload: the photos' bytes, being read and packed in a thread.
+        payload: the photos' bytes, being read and packed in a thread; None once they are sent.
         request, remote: ids on the wire; "" before they are known.
         rig: of the identity, once it has come.
         told: when progress was shown last, by the monotonic clock.
@@ -34,7 +34,7 @@ class Work:
         error: why the job failed.
     """
 
-    payload: Future[memoryview]
+    payload: Future[memoryview] | None
     request: str = ""
     remote: str = ""
     rig: RigArrays | None = None
