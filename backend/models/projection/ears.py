@@ -11,7 +11,6 @@ from .anatomy import SKIN_SAMPLES, Anatomy
 from .labels import colour_features
 from .view import View
 
-
 TURNED = 0.17
 """Sine of the yaw from which the far ear hides behind the face."""
 

@@ -45,6 +45,8 @@ def label_pixels(view: View) -> Labels:
     for label, mask in enumerate(seeds):
         if mask.sum() < 60:
             continue
+        if label == CLOTH and _same_paint(np.median(view.foreground[mask], 0), colour[SKIN]):
+            continue  # bare shoulders
         present[label] = True
         colour[label] = np.median(view.foreground[mask], 0)
         scores[..., label] = _mixture_score(features, features[mask])
@@ -54,6 +56,13 @@ def label_pixels(view: View) -> Labels:
     scores -= scores.max(-1, keepdims=True)
     weight = np.exp(scores)
     return Labels((weight / weight.sum(-1, keepdims=True)).astype(np.float32), colour, present)
+
+
+def _same_paint(a: NDArray, b: NDArray) -> bool:
+    """Whether two colours may be one surface in different light: equal chromaticity, not too different in brightness."""
+    chroma = lambda c: c / max(float(c.sum()), 1e-3)
+    ratio = float(a.sum() / max(float(b.sum()), 1e-3))
+    return bool(np.abs(chroma(a) - chroma(b)).max() < 0.03 and 0.4 < ratio < 1.6)
 
 
 def collar_rows(view: View, labels: Labels) -> NDArray[np.float64]:

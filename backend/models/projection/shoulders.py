@@ -132,7 +132,7 @@ def _body_depth(
     limit = np.where(np.isfinite(head_depth), head_depth + BEHIND_NECK * anatomy.unit, -np.inf)
     depth = np.where(under, np.clip(depth + 0.03, limit, limit + 0.027), depth)
     dressed_neck = np.isfinite(whole_depth) & ~np.isfinite(head_depth)
-    depth = np.where(dressed_neck, np.minimum(depth, whole_depth), depth)
+    depth = np.where(dressed_neck, whole_depth, depth)
     depth = cv2.GaussianBlur(depth.astype(np.float32), (0, 0), 0.03 * width)
     return np.maximum(depth, np.where(under, limit, -np.inf)).astype(np.float32)
 
