@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .depth import corrected_depth
 from .detector import Detection, search
 from .matte import person_matte
 from .mesh import follow_face, landmark_face
@@ -51,7 +52,7 @@ class TorchTracker:
         faces: list[Face] = []
         for candidate in candidates:
             landmarks, presence = landmark_face(image, candidate.square, self.nets["landmarks"])
-            face = Face(upright_depth(landmarks), candidate.score, presence)
+            face = Face(corrected_depth(landmarks), candidate.score, presence)
             sure = candidate.score >= SURE_SCORE
             real = presence >= MIN_PRESENCE if sure else presence >= UNSURE_PRESENCE and face.width >= MIN_WIDTH
             if real and not any(_same(face, other) for other in faces):
@@ -61,7 +62,7 @@ class TorchTracker:
     def follow(self, image: F32, face: Face) -> Face | None:
         """See `Tracker.follow`: the mesh net looks where the face was, no detector runs."""
         landmarks, presence = follow_face(image, face.landmarks, self.nets["landmarks"])
-        return Face(upright_depth(landmarks), face.score, presence) if presence >= MIN_PRESENCE else None
+        return Face(corrected_depth(landmarks), face.score, presence) if presence >= MIN_PRESENCE else None
 
     def matte(self, image: F32, face: Face) -> F32:
         """See `Tracker.matte`."""
@@ -76,21 +77,3 @@ def _same(a: Face, b: Face) -> bool:
     """Whether two sets of landmarks have settled on one face."""
     distance = np.linalg.norm(a.landmarks[:, :2].mean(0) - b.landmarks[:, :2].mean(0))
     return bool(distance < 0.3 * max(a.width, b.width))
-
-
-DEPTH_TILT = 0.12
-FOREHEAD, CHIN = 10, 152
-
-
-def upright_depth(landmarks: F32) -> F32:
-    """Take the lean out of the net's depth: landmarks [478, 3] with z changed in proportion to the way down the face.
-
-    Rendered heads of known pose (ICT-FaceKit, four identities, frontal) were fitted with 7.0 to 9.3 degrees of pitch that they
-    did not have; with this tilt 0.4 to 2.6 degrees are left.
-    """
-    down = landmarks[CHIN, :2] - landmarks[FOREHEAD, :2]
-    down = down / max(float(np.linalg.norm(down)), 1e-9)
-    along = (landmarks[:, :2] - landmarks[:468, :2].mean(0)) @ down
-    upright = landmarks.copy()
-    upright[:, 2] -= DEPTH_TILT * along
-    return upright

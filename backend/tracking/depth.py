@@ -1,0 +1,47 @@
+"""What MediaPipe's landmark net gets wrong about depth, taken out: it leans, and it makes noses too long."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .portrait import F32, Face
+
+TABLE = Path(__file__).parent / "data" / "depth_calibration.csv"
+
+TILT = 0.12
+"""Share of the way down the face that the net adds to its depth. Rendered heads of known pose (ICT-FaceKit, four identities,
+frontal) were fitted with 7.0 to 9.3 degrees of pitch that they did not have; with this tilt 0.4 to 2.6 degrees are left."""
+
+TRUST = 0.6
+"""How much of the measured error of each landmark is corrected: the heads it was measured on are rendered, of one family."""
+
+FOREHEAD, CHIN = 10, 152
+RIGHT_IRIS, LEFT_IRIS = 468, 473
+
+
+def corrected_depth(landmarks: F32) -> F32:
+    """Landmarks [478, 3] with the net's lean and its mean error taken out of z."""
+    down = landmarks[CHIN, :2] - landmarks[FOREHEAD, :2]
+    down = down / max(float(np.linalg.norm(down)), 1e-9)
+    along = (landmarks[:, :2] - landmarks[:468, :2].mean(0)) @ down
+    result = landmarks.copy()
+    result[:, 2] -= TILT * along
+    result[:468, 2] += mean_error(landmarks)
+    return result
+
+
+def mean_error(landmarks: F32) -> NDArray[np.float64]:
+    """[468] pixels: what `corrected_depth` adds for each landmark; it turns with the head."""
+    unit = float(np.linalg.norm(landmarks[RIGHT_IRIS] - landmarks[LEFT_IRIS]))
+    return TRUST * unit * np.cos(Face(landmarks, 1.0, 1.0).yaw) * _table()
+
+
+@lru_cache(maxsize=1)
+def _table() -> NDArray[np.float64]:
+    """[468] true minus measured depth of a frontal face, in distances between the eyes."""
+    rows = [line.split(",") for line in TABLE.read_text("ascii").splitlines() if line[:1].isdigit()]
+    return np.array([float(value) for _, value in rows])
