@@ -35,7 +35,7 @@ class LOOKALIKE_OT_create(Operator):
             name=state.avatar_name,
             consent=state.consent,
             model=choices.chosen(state.model),
-            rig=choices.chosen(state.rig),
+            rig=choices.chosen_rig(state),
             wait=bpy.app.background,  # a script without a window has nothing else to do, and no timers
         )
         return {"FINISHED"}

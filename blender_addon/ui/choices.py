@@ -27,6 +27,11 @@ def chosen(value: str) -> str:
     return "" if value in {"", DEFAULT} else value
 
 
+def chosen_rig(session: bpy.types.PropertyGroup) -> str:
+    """The user's own file, else the item's name, else empty."""
+    return bpy.path.abspath(session.rig_file) if session.rig_file else chosen(session.rig)
+
+
 def _items(kind: str, default: str) -> list[tuple[str, str, str]]:
     offered = backend.offers(kind)
     items = [(DEFAULT, "Default", default), *((name, name, description) for name, description in offered)]

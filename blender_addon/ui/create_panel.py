@@ -96,7 +96,10 @@ def _draw_method(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     body.use_property_split = True
     body.use_property_decorate = False
     body.prop(session(context), "model")
-    body.prop(session(context), "rig")
+    rig = body.column()
+    rig.active = not session(context).rig_file
+    rig.prop(session(context), "rig")
+    body.prop(session(context), "rig_file")
     if not backend.connected:
         draw_wrapped(body, context, "More choices appear once the backend runs", "INFO")
 

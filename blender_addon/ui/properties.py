@@ -79,6 +79,11 @@ class LOOKALIKE_PG_session(PropertyGroup):
     )
     model: EnumProperty(name="Model", description="How the avatar is reconstructed", items=choices.model_items)
     rig: EnumProperty(name="Rig", description="Parametric head that the avatar is built on", items=choices.rig_items)
+    rig_file: StringProperty(
+        name="Own Rig",
+        description="A parametric head of your own instead: a FLAME file or a folder of ICT-FaceKit, on the backend's computer",
+        subtype="FILE_PATH",
+    )
     jobs: CollectionProperty(type=LOOKALIKE_PG_job)
     avatar_index: IntProperty(
         name="Active Avatar",

@@ -38,6 +38,7 @@ def reconstruct(files: list[tuple[str, bytes]], body: Reconstruct, listener) -> 
     for level, splats in enumerate(avatar.lods):
         listener.progress(0.3 * (level + 1), "project")
         listener.lod(level, splats, avatar.shoulders)
-    facts = {"name": body.name, "consent": body.consent, "model": body.model, "faces": list(body.faces), "images": [n for n, _ in files]}
+    facts = {"name": body.name, "consent": body.consent, "model": body.model, "rig": body.rig}
+    facts |= {"faces": list(body.faces), "images": [name for name, _ in files]}
     doubts = [f"{name}: the face may be a statue" for name, _ in files if name.startswith("doubt")]
     return replace(avatar, provenance={**facts, "warnings": doubts})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -84,6 +85,16 @@ def test_choices_of_the_panel_come_from_the_backend(panel: SimpleNamespace, pump
     panel.session.rig = "flame"
     assert choices.chosen(panel.session.rig) == "flame"
     assert choices.chosen(panel.session.model) == ""
+
+
+def test_a_rig_of_the_users_own_is_asked_for(panel: SimpleNamespace, photo: Photo, pump: Pump, tmp_path) -> None:
+    own = tmp_path / "my_flame.pkl"
+    bpy.ops.lookalike.add_photos(directory=str(photo("front.jpg").parent), files=[{"name": "front.jpg"}])
+    panel.session.rig_file = str(own)
+    assert bpy.ops.lookalike.create() == {"FINISHED"}
+    pump(lambda: not panel.session.jobs)
+    (avatar,) = panel.api.avatars()
+    assert json.loads(avatar.lookalike.provenance)["rig"] == str(own)
 
 
 def test_two_faces_ask_which(panel: SimpleNamespace, photo: Photo, pump: Pump) -> None:
