@@ -115,6 +115,8 @@ def _decode(picture: Image.Image, name: str, sha256: str) -> Photo:
         picture.draft(picture.mode, (int(width / scale), int(height / scale)))  # lets JPEG decode at 1/2, 1/4 or 1/8
     picture.load()
     upright = ImageOps.exif_transpose(picture)
+    if upright.mode in ("RGB", "RGBA", "L", "CMYK") and max(upright.size) > MAX_SIDE:  # as bytes: four times faster than as floats
+        upright = upright.resize(_bounded(upright.size, MAX_SIDE), Image.Resampling.BOX)
     upright, note = _to_srgb(upright, picture.info.get("icc_profile"))
     if note:
         notes.append(f"{name}: {note}")
@@ -165,12 +167,16 @@ def _unit(picture: Image.Image) -> F32:
 
 
 def _at_most(array: F32, side: int) -> F32:
-    height, width = array.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
+    size = _bounded((array.shape[1], array.shape[0]), side)
+    if size == (array.shape[1], array.shape[0]):
         return array
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(array, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _bounded(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(width, height) with the longer one at most `side`, in proportion."""
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _focal_35mm(picture: Image.Image) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,9 +12,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from backend.protocol import FaceError
+from backend.protocol import FaceError, WeightsError
 from backend.tracking import FaceChoiceError, choose_face, load_portrait
 from backend.tracking.matte import foreground
+from backend.tracking.mediapipe_task import TaskTracker
 
 # MediaPipe 0.10.21's own FaceMesh(refine_landmarks=True) on skimage's astronaut, pixels: landmark -> x, y.
 MEDIAPIPE = {
@@ -124,6 +127,22 @@ def test_a_doubtful_face_is_used_with_a_warning(tracker, tmp_path):
         assert "cat.png" in str(error)  # noqa: PT017
         return
     assert "may not be a person" in portrait.warnings[0]
+
+
+def test_a_face_in_profile_is_refused_with_its_angle(tracker, astronaut):
+    face = tracker.faces(astronaut)[0]
+    for side, sign in (("left", 1), ("right", -1)):
+        angle = sign * np.radians(70)
+        turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+        turned = replace(face, landmarks=(face.landmarks @ turn.T).astype(np.float32))
+        with pytest.raises(FaceError, match=rf"the face is turned \d\d degrees to its {side}, at most 60 can be used"):
+            choose_face([turned], "photo.jpg")
+
+
+def test_the_official_package_is_asked_for_when_it_is_missing(tmp_path):
+    installed = importlib.util.find_spec("mediapipe") is not None
+    with pytest.raises(WeightsError, match="no such file" if installed else "package is not installed; pip install mediapipe"):
+        TaskTracker(tmp_path / "face_landmarker.task")
 
 
 def test_matte_holds_the_person_and_not_the_background(tracker, astronaut):

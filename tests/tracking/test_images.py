@@ -153,6 +153,17 @@ def test_large_photos_are_reduced_while_decoding():
         np.testing.assert_allclose(photo.image[10, 10], np.array([200, 100, 50]) / 255, atol=0.01)
 
 
+def test_large_photos_on_their_side_are_turned_and_reduced():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # the camera was held upright: rows of the file run down the picture's right side
+    stored = Image.new("RGB", (5000, 1000), (255, 0, 0))
+    stored.paste((0, 0, 255), (2500, 0, 5000, 1000))
+    for kind in ("JPEG", "PNG", "TIFF"):
+        photo = decode_image(encoded(stored, kind, exif=exif), "tall")
+        assert photo.image.shape == (MAX_SIDE, 819, 3)
+        np.testing.assert_allclose(photo.image[[100, -100], 400], [[1, 0, 0], [0, 0, 1]], atol=0.02)
+
+
 def test_a_bomb_is_refused_by_its_header():
     header = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
     chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
