@@ -82,7 +82,10 @@ def prepare(rig: Rig) -> Prepared:
     Raises:
         RigError: the rig has no landmarks.
     """
-    key = hashlib.sha256(rig.template.tobytes() + rig.shape_basis.tobytes() + rig.expression_basis.tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for array in (rig.template, rig.shape_basis, rig.expression_basis, rig.landmarks, *(rig.landmark_embedding or ())):
+        digest.update(b"-" if array is None else array.tobytes())
+    key = digest.hexdigest()
     with _lock:
         if key not in _prepared:
             model = landmark_model(rig)
@@ -92,6 +95,7 @@ def prepare(rig: Rig) -> Prepared:
                 model,
                 expression=np.ascontiguousarray(model.expression[:, :, fitted]),
                 expression_prior=model.expression_prior[list(fitted)],
+                one_sided=model.one_sided[list(fitted)],
             )
             _prepared[key] = Prepared(model, landmark_spread(rig, model), fitted)
         return _prepared[key]

@@ -47,6 +47,10 @@ def _rest_direction(rig: Rig, baked: RigArrays, centre: F64, iris: slice) -> F64
     """From the eye's joint to its iris at rest, metres; straight ahead where the rig does not mark the iris."""
     if rig.landmarks is not None and len(rig.landmarks) > iris.start and rig.landmarks[iris.start] >= 0:
         return baked.vertices[rig.landmarks[iris.start]] - centre
+    if rig.landmark_embedding is not None and iris.start in (index := rig.landmark_embedding[0]):
+        row = int(np.flatnonzero(index == iris.start)[0])
+        face, barycentric = rig.landmark_embedding[1][row], rig.landmark_embedding[2][row]
+        return barycentric @ baked.vertices[rig.faces[face]] - centre
     return np.array([0.0, 0.0, DEFAULT_RADIUS])
 
 

@@ -12,7 +12,7 @@ from backend.protocol.errors import RigError
 from backend.rig.rig import Rig
 
 from .mesh import SURFACE
-from .priors import expression_prior, shape_prior
+from .priors import expression_prior, is_component, shape_prior
 from .rotation import F64, cross_matrix, left_jacobian, rotation_matrix
 
 MIN_LANDMARKS = 20
@@ -30,6 +30,7 @@ class LandmarkModel:
         normals: [L, 3] outward unit normals of the template.
         shape_prior: [S, S]; the cost of a shape s is s' shape_prior s.
         expression_prior: [E]; the cost of an expression e is sum(expression_prior * e^2).
+        one_sided: [E] 1 for expressions that mean something from 0 to about 1 only, 0 for signed components.
     """
 
     index: NDArray[np.int64]
@@ -43,6 +44,7 @@ class LandmarkModel:
     normals: F64
     shape_prior: F64
     expression_prior: F64
+    one_sided: F64
 
     def evaluate(self, shape: F64, expression: F64, jaw: F64) -> F64:
         """Landmarks [L, 3] for coefficients [S], [E] and the jaw's axis-angle [3]."""
@@ -80,7 +82,8 @@ def landmark_model(rig: Rig) -> LandmarkModel:
     surface = index < SURFACE
     index, pick = index[surface], pick[surface]
     if len(index) < MIN_LANDMARKS:
-        raise RigError(f"rig {rig.rig_id}: {len(index)} landmarks are too few to fit a face by", "load the rig with its landmark embedding")
+        message = f"rig {rig.rig_id}: {len(index)} landmarks are too few to fit a face by"
+        raise RigError(message, "pass the rig through backend.tracking.with_landmarks")
     jaw = rig.joint_names.index("jaw")
     regressor = rig.joint_regressor[jaw].astype(np.float64)
     basis = rig.shape_basis.astype(np.float64)
@@ -98,6 +101,7 @@ def landmark_model(rig: Rig) -> LandmarkModel:
         normals=normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12),
         shape_prior=shape_prior(rig, pick),
         expression_prior=np.array([expression_prior(name) for name in rig.expression_names]),
+        one_sided=np.array([not is_component(name) for name in rig.expression_names], np.float64),
     )
 
 
@@ -108,7 +112,7 @@ def _landmark_matrix(rig: Rig) -> tuple[NDArray[np.int64], sp.csr_matrix]:
         index = np.flatnonzero(rig.landmarks >= 0)
         return index, sp.csr_matrix((np.ones(len(index)), (np.arange(len(index)), rig.landmarks[index])), (len(index), count))
     if rig.landmark_embedding is None:
-        raise RigError(f"rig {rig.rig_id}: no landmarks are known on it", "load the rig with its landmark embedding")
+        raise RigError(f"rig {rig.rig_id}: no landmarks are known on it", "pass the rig through backend.tracking.with_landmarks")
     index, face, barycentric = rig.landmark_embedding
     rows = np.repeat(np.arange(len(index)), 3)
     matrix = sp.csr_matrix((barycentric.astype(np.float64).ravel(), (rows, rig.faces[face].ravel())), (len(index), count))

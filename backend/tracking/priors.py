@@ -55,7 +55,12 @@ def shape_prior(rig: Rig, pick: sp.csr_matrix) -> F64:
 
 def expression_prior(name: str) -> float:
     """Cost of a named expression at value 1."""
-    return PLAIN if name.startswith(OPEN_FACE) else RARE
+    return PLAIN if is_component(name) or name.startswith(OPEN_FACE) else RARE
+
+
+def is_component(name: str) -> bool:
+    """Whether an expression is a principal component in standard deviations, as FLAME's expr000, and not a named motion."""
+    return name.startswith("expr") and name[4:].isdigit()
 
 
 def _mean_square(basis: F64, weight: float, size: float) -> F64:

@@ -174,10 +174,10 @@ def _priors(model: LandmarkModel, view: View, state: ViewState, matrix: F64, gra
     They are scaled by the view's share, so that the share changes its say in the shape and not its own optimum.
     """
     e, jaw = state.expression, state.jaw
-    below, above = np.minimum(e, 0), np.maximum(e - EXPRESSION_LIMIT, 0)
+    below, above = model.one_sided * np.minimum(e, 0), model.one_sided * np.maximum(e - EXPRESSION_LIMIT, 0)
     closed = min(jaw[0], 0.0)
     slope = model.expression_prior * e + BELOW_ZERO * below + ABOVE_LIMIT * above
-    curvature = model.expression_prior + BELOW_ZERO * (e < 0) + ABOVE_LIMIT * (e > EXPRESSION_LIMIT)
+    curvature = model.expression_prior + BELOW_ZERO * (below < 0) + ABOVE_LIMIT * (above > 0)
     jaw_slope = np.array([JAW_CLOSED * closed, JAW_SIDEWAYS * jaw[1], JAW_SIDEWAYS * jaw[2]])
     jaw_curvature = np.array([JAW_CLOSED * (jaw[0] < 0), JAW_SIDEWAYS, JAW_SIDEWAYS])
     at = np.arange(JAW.start, FIRST_EXPRESSION + len(e))
