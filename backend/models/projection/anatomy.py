@@ -37,6 +37,8 @@ class Anatomy:
     Attributes:
         landmark: [478] rig vertex nearest to each MediaPipe landmark, -1 where there is none.
         eyes, teeth, tongue, cavity, ears: the parts of those names; `teeth_upper` and `teeth_lower` apart.
+        lid_fold: upper lids between crease and lashes: a thin dark band on an open eye, the lid's skin on a closed one.
+        lashes: the upper lids' rim below that fold.
         left: 1 on the subject's left half (x > 0).
         body: the skin surface, without eyes, teeth, tongue and mouth cavity.
         face: inside the face's oval; inner: the same, drawn in by some millimetres and below the brows.
@@ -56,6 +58,8 @@ class Anatomy:
     tongue: F32
     cavity: F32
     ears: F32
+    lid_fold: F32
+    lashes: F32
     left: F32
     body: F32
     face: F32
@@ -77,6 +81,7 @@ class Anatomy:
         teeth_upper, teeth_lower, tongue = mark("teeth_upper"), mark("teeth_lower"), mark("tongue")
         teeth = np.maximum(teeth_upper, teeth_lower)
         body = 1 - np.clip(eyes + teeth + tongue + cavity, 0, 1)
+        lid_fold, lashes = _upper_lids(rig, landmark, body)
         right, left = (template[_present(landmark, loop)].mean(0) for loop in (RIGHT_EYE, LEFT_EYE))
         unit = float(np.linalg.norm(left - right) / 0.0625)
         face, inner = _face_fields(template, landmark, unit, body)
@@ -84,8 +89,10 @@ class Anatomy:
         neck, base = _neck_fields(rig, chin[1], unit, body, face)
         return Anatomy(
             landmark=landmark, eyes=eyes, teeth=teeth, teeth_upper=teeth_upper, teeth_lower=teeth_lower, tongue=tongue,
-            cavity=cavity, ears=ears, left=(template[:, 0] > 0).astype(np.float32), body=body.astype(np.float32), face=face,
-            inner=inner, neck=neck, base=base, scalp=_scalp_field(template, landmark, chin[1], unit, body, face), mirror=_mirror(rig), edges=mesh.edges(rig.faces), unit=unit,
+            cavity=cavity, ears=ears, lid_fold=lid_fold, lashes=lashes, left=(template[:, 0] > 0).astype(np.float32),
+            body=body.astype(np.float32), face=face, inner=inner, neck=neck, base=base,
+            scalp=_scalp_field(template, landmark, chin[1], unit, body, face),
+            mirror=_mirror(rig), edges=mesh.edges(rig.faces), unit=unit,
         )  # fmt: skip
 
     def vertices(self, landmarks: tuple[int, ...]) -> NDArray[np.int64]:
@@ -142,11 +149,26 @@ def _neck_fields(rig: Rig, chin: float, unit: float, body: F32, face: F32) -> tu
     return neck.astype(np.float32), base.astype(np.float32)
 
 
+def _upper_lids(rig: Rig, landmark: I32, body: F32) -> tuple[F32, F32]:
+    """The fold that a blink draws out, and the rim that it carries furthest."""
+    fold, rim = np.zeros(len(rig.template), np.float32), np.zeros(len(rig.template), np.float32)
+    for name, loop in (("eyeBlinkLeft", LEFT_EYE), ("eyeBlinkRight", RIGHT_EYE)):
+        if name not in rig.expression_names:
+            continue
+        travel = np.linalg.norm(rig.expression_basis[rig.expression_names.index(name)], axis=1)
+        furthest = travel[_present(landmark, loop)].max(initial=0.0)
+        if furthest > 0:
+            share = travel / furthest
+            fold = np.maximum(fold, np.clip(share / 0.3 - 0.5, 0, 1) * np.clip((0.93 - share) / 0.1, 0, 1))
+            rim = np.maximum(rim, np.clip((share - 0.8) / 0.1, 0, 1))
+    return (fold * body).astype(np.float32), (rim * body).astype(np.float32)
+
+
 def _scalp_field(template: F32, landmark: I32, chin: float, unit: float, body: F32, face: F32) -> F32:
     """Above a line that falls from over the ears to the nape."""
     brow = template[_present(landmark, BROWS), 1].max()
     ear = template[_present(landmark, (234, 454)), 2].mean()
-    back = np.clip((ear - 0.01 * unit - template[:, 2]) / (0.08 * unit), 0, 1)
+    back = np.clip((ear - 0.01 * unit - template[:, 2]) / (0.045 * unit), 0, 1)
     line = chin + (0.95 - 0.6 * back) * (brow - chin)
     return (np.clip((template[:, 1] - line) / (0.012 * unit) + 0.5, 0, 1) * body * (1 - face)).astype(np.float32)
 

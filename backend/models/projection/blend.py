@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from backend.protocol.avatar import F32
 
@@ -17,6 +18,8 @@ from .view import View
 
 SHARPNESS = 4
 """Power of a view's merit: high picks the best view, low averages."""
+OTHERS = 0.5
+"""Merit of every view but the first, whose light and exact fit the avatar keeps where it can."""
 
 
 def light_gains(anatomy: Anatomy, seen: Sequence[Observation]) -> list[F32]:
@@ -38,21 +41,24 @@ def light_gains(anatomy: Anatomy, seen: Sequence[Observation]) -> list[F32]:
     return gains
 
 
-def blend(views: Sequence[View], seen: Sequence[Observation], gains: Sequence[F32]) -> Observation:
+def blend(views: Sequence[View], seen: Sequence[Observation], gains: Sequence[F32], first_only: NDArray[np.bool_]) -> Observation:
     """One observation from all: colours weighted by trust and resolution, the rest from the first view.
 
     Args:
         gains: factors [N, 3] of each view at these vertices.
+        first_only: [N] what changes with the expression (eyes, mouth) and must not be mixed.
     """
     if len(seen) == 1:
         return seen[0]
     resolution = [view.camera.focal / float(np.median(o.pixels[:, 2])) for view, o in zip(views, seen, strict=True)]
     merit = np.stack([o.weight * min(r / resolution[0], 1.5) for o, r in zip(seen, resolution, strict=True)]) ** SHARPNESS
+    merit[1:] *= OTHERS**SHARPNESS * ~first_only
     total = np.maximum(merit.sum(0), 1e-9)
     share = merit / total
     share[0, merit.sum(0) < 1e-9] = 1
     color = sum(s[:, None] * np.clip(o.color * g, 0, 1) for s, o, g in zip(share, seen, gains, strict=True))
     label = sum(s[:, None] * o.label for s, o in zip(share, seen, strict=True))
-    weight = np.max([o.weight for o in seen], 0)
-    label_weight = np.max([o.label_weight for o in seen], 0)
+    best = lambda field: np.where(first_only, getattr(seen[0], field), np.max([getattr(o, field) for o in seen], 0))
+    weight = best("weight")
+    label_weight = best("label_weight")
     return replace(seen[0], color=color.astype(np.float32), label=label.astype(np.float32), weight=weight, label_weight=label_weight)

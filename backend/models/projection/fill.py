@@ -55,8 +55,9 @@ def fill_labels(
         below_ear |= (anatomy.left == sign) & (anatomy.scalp < 0.5) & ears[side]
     if present[HAIR]:
         field.pin(unseen & (anatomy.scalp > 0.5), HAIR, 0.05)
-        field.pin(unseen & (hair_height > 0.009 * anatomy.unit) & ~below_ear, HAIR, 0.4)
+        field.pin(unseen & (hair_height > 0.009 * anatomy.unit) & (anatomy.neck < 0.3) & ~below_ear, HAIR, 0.4)
     field.pin(unseen & (anatomy.neck > 0.9) & (anatomy.base > 0.5), CLOTH if present[CLOTH] else SKIN, 0.05)
+    field.pin(unseen & above_collar & (anatomy.neck > 0.5) & (hair_height < 0.005 * anatomy.unit), SKIN, 0.03)
     field.target[above_collar, CLOTH] = 0
     field.pin(anatomy.inner > 0.4, SKIN, 1.0)
     for side, sign in (("left", 1), ("right", 0)):
@@ -84,18 +85,18 @@ class _Pinned:
         self.weight[where] = weight
 
 
-def fill_colors(neutral: F32, anatomy: Anatomy, label: F32, seen: Observation, pixels: Labels) -> F32:
+def fill_colors(neutral: F32, anatomy: Anatomy, label: F32, seen: Observation, pixels: Labels, eye_row: float) -> F32:
     """[V, 3 labels, 3]: screened Laplace fills, one a label, with mirrored gradients and far hair copied from near hair."""
     laplacian = mesh.graph_laplacian(anatomy.edges, len(neutral))
     skin_part = ((anatomy.body + anatomy.ears) > 0.5) & (anatomy.cavity < 0.3)
     out = np.empty((len(neutral), 3, 3), np.float32)
     for index in (HAIR, SKIN, CLOTH):
         agreement = np.clip(np.minimum(label[:, index], seen.label[:, index] + (anatomy.inner > 0.4)) * 2 - 0.6, 0, 1)
-        weight = seen.weight * agreement * skin_part
+        weight = seen.weight * agreement * skin_part * (1 - anatomy.lashes)  # or lids would close in the lashes' colour
         prior = np.broadcast_to(pixels.colour[index], (len(neutral), 3)).copy()
         prior_weight = np.full(len(neutral), 2e-6)
         if index == HAIR:
-            prior = _copied_hair(neutral, seen, weight, pixels.colour[HAIR])
+            prior = _copied_hair(neutral, seen, weight * (seen.pixels[:, 1] < eye_row), pixels.colour[HAIR])
             prior_weight = 0.05 * np.clip(1 - 2 * weight, 0, 1) + 2e-6
         if index == SKIN:
             prior = prior * 0.88
@@ -114,7 +115,7 @@ def fold(position: NDArray, middle: float) -> NDArray:
 
 
 def _copied_hair(neutral: F32, seen: Observation, weight: NDArray, typical: F32) -> NDArray:
-    """[V, 3] half the typical hair colour, half that of surely observed hair near by, the back folded onto the front."""
+    """[V, 3] half the typical hair colour, half that of surely observed hair near by (weight [V] > 0.35), the back folded on the front."""
     source = np.flatnonzero((weight > 0.35) & (seen.label[:, HAIR] > 0.95))
     if len(source) < 8:
         return np.tile(typical, (len(neutral), 1))

@@ -59,7 +59,10 @@ def raise_hair(
     high = np.where(_near_visible_ear(neutral, anatomy, ears), np.minimum(high, 0), high)
     above = anatomy.neck < 0.5
     undressed = [view.matte * (label.probability[..., CLOTH] < 0.5) for view, label in zip(views, labels, strict=True)]
-    bare_neck = [np.where(np.arange(view.size)[:, None] < collar_rows(view, label)[None], u, view.matte) for view, label, u in zip(views, labels, undressed, strict=True)]
+    bare_neck = [
+        np.where(np.arange(view.size)[:, None] < collar_rows(view, label)[None], bare, view.matte)
+        for view, label, bare in zip(views, labels, undressed, strict=True)
+    ]
     height = np.zeros(len(neutral))
     for _ in range(_PASSES):
         total, count = np.zeros(len(neutral)), np.zeros(len(neutral))
@@ -109,9 +112,7 @@ def _near_visible_ear(neutral: F32, anatomy: Anatomy, ears: dict[str, bool]) -> 
     return near
 
 
-def _silhouette_gaps(
-    vertices: F32, faces: NDArray, movable: NDArray[np.bool_], view: View, person: F32
-) -> tuple[NDArray, NDArray]:
+def _silhouette_gaps(vertices: F32, faces: NDArray, movable: NDArray[np.bool_], view: View, person: F32) -> tuple[NDArray, NDArray]:
     """Vertices on the outline and their distance to the matte's edge along the outline's normal.
 
     Returns:

@@ -35,9 +35,9 @@ def colour_features(rgb: NDArray) -> F32:
     return np.stack([(red + green + blue) * 0.5, (red - green) * 2, (green - blue) * 2], -1).astype(np.float32)
 
 
-def label_pixels(view: View) -> Labels:
+def label_pixels(view: View, ears: dict[str, bool]) -> Labels:
     """Classify the crop's pixels by small Gaussian mixtures seeded above the eyes (hair), on the cheeks and the nose
-    (skin) and below the chin (cloth)."""
+    (skin) and below the chin (cloth); `ears` says which ears show."""
     seeds = _seed_masks(view)
     features = colour_features(view.foreground)
     scores = np.full((*features.shape[:2], 3), -60.0, np.float32)
@@ -50,7 +50,7 @@ def label_pixels(view: View) -> Labels:
         present[label] = True
         colour[label] = np.median(view.foreground[mask], 0)
         scores[..., label] = _mixture_score(features, features[mask])
-    scores += _place_prior(view)
+    scores += _place_prior(view, ears)
     blur = max(1.0, 0.003 * view.size)
     scores = cv2.GaussianBlur(np.clip(scores, -60, 60), (0, 0), blur)
     scores -= scores.max(-1, keepdims=True)
@@ -96,9 +96,7 @@ def _seed_masks(view: View) -> list[NDArray[np.bool_]]:
     oval = marks[list(OVAL)]
     eyes, chin = marks[[33, 263], 1].mean(), marks[152, 1]
     outside = (
-        (columns < oval[:, 0].min() - 0.03 * width)
-        | (columns > oval[:, 0].max() + 0.03 * width)
-        | (rows < oval[:, 1].min() - 0.06 * width)
+        (columns < oval[:, 0].min() - 0.03 * width) | (columns > oval[:, 0].max() + 0.03 * width) | (rows < oval[:, 1].min() - 0.06 * width)
     )
     solid_hair = cv2.erode(solid.astype(np.uint8), kernel, iterations=max(1, size // 170)) > 0
     hair = solid_hair & (rows < eyes - 0.12 * width) & outside
@@ -109,14 +107,18 @@ def _seed_masks(view: View) -> list[NDArray[np.bool_]]:
     return [hair, (skin > 0) & (view.matte > 0.9), cloth]
 
 
-def _place_prior(view: View) -> F32:
-    """[S, S, 3] log prior: cloth only below the chin, hair rarely on the neck, skin always possible."""
+def _place_prior(view: View, ears: dict[str, bool]) -> F32:
+    """[S, S, 3] log prior: cloth only below the chin, hair rarely on the neck or below visible ears, skin always possible."""
     size, width, chin = view.size, view.face_width, view.landmarks[152, 1]
     below = np.clip((np.arange(size) - chin + 0.12 * width) / (0.25 * width), -1, 1)[:, None]
     prior = np.zeros((size, size, 3), np.float32)
     prior[..., CLOTH] = np.where(below < 0, 12 * below, 2 * below)
     mouth, chin_x = view.landmarks[[13, 14], 1].mean(), view.landmarks[152, 0]
     throat = (np.arange(size)[:, None] > mouth) & (np.abs(np.arange(size)[None] - chin_x) < 0.42 * width)
+    columns = np.arange(size)[None]
+    for side, beside in (("right", columns < chin_x), ("left", columns >= chin_x)):
+        if ears[side]:  # below a bare ear, dark is shade or beard
+            throat |= beside & (np.arange(size)[:, None] > view.eye_row + 0.2 * width)
     prior[..., HAIR] = -1.5 * np.clip(below, 0, 1) - 4.0 * throat
     return prior
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -46,7 +46,7 @@ class Head:
         rig: identity-baked, hair included. anatomy: of its topology.
         views, labels, mouths, posed: one a portrait, the most frontal first; posed are rig vertices [V, 3].
         gains: [V, 3] a view (see `blend.light_gains`).
-        buried: [V] 1 where clothes cover the neck, and below.
+        hair_height: [V] metres, see `raise_hair`. buried: [V] 1 where clothes cover the neck, and below.
         fill: completion over rig vertices. ears: which ears show. skin: [3] typical colour.
     """
 
@@ -57,16 +57,18 @@ class Head:
     mouths: Sequence[MouthPixels]
     posed: Sequence[F32]
     gains: Sequence[F32]
+    hair_height: F32
     buried: F32
     fill: Fill
     ears: dict[str, bool]
     skin: F32
 
 
-def kinds_on(surface: Surface, rig: RigArrays, anatomy: Anatomy) -> VertexKinds:
-    """The anatomy's fields at the surface's vertices."""
-    names = ("eyes", "teeth", "tongue", "cavity", "ears", "inner", "left")
-    return VertexKinds(*(surface.sample(rig, getattr(anatomy, name)) for name in names))
+def kinds_on(surface: Surface, rig: RigArrays, anatomy: Anatomy, hair_height: F32) -> VertexKinds:
+    """The anatomy's fields at the surface's vertices; `hair_height` [V] in metres."""
+    fields = {name: getattr(anatomy, name) for name in VertexKinds.__dataclass_fields__ if name != "raised"}
+    fields["raised"] = hair_height / (0.01 * anatomy.unit)
+    return VertexKinds(**{name: surface.sample(rig, field) for name, field in fields.items()})
 
 
 def observe_views(
@@ -87,28 +89,43 @@ def observe_views(
     ]
 
 
-def build_level(head: Head, level: int, shoulders: SplatArrays) -> tuple[SplatArrays, SplatArrays]:
-    """Splats of the head at one level, and the shoulders with their colours solved together with it."""
+def build_level(head: Head, level: int, shoulders: SplatArrays, report: Callable[[float], None]) -> tuple[SplatArrays, SplatArrays]:
+    """Splats of the head at one level, and the shoulders with their colours solved together with it.
+
+    Args:
+        report: called with 0..1 several times a second; may raise to cancel.
+    """
     surface = Surface.of(head.rig)
     for _ in range(level):
         surface = surface.refined()
     if level > 0:
         surface = _with_detail(surface, head, BUDGETS[level])
-    kinds = kinds_on(surface, head.rig, head.anatomy)
+    report(0.15)
+    kinds = kinds_on(surface, head.rig, head.anatomy, head.hair_height)
     seen = observe_views(surface, kinds, head.rig, head.views, head.labels, head.mouths, head.posed, head.ears)
     first = seen[0]
-    merged = blend(head.views, seen, [surface.sample(head.rig, g) for g in head.gains])
+    merged = blend(head.views, seen, [surface.sample(head.rig, g) for g in head.gains], kinds.expressive)
+    report(0.3)
     label = surface.sample(head.rig, head.fill.label)
     color = _surface_colors(surface, kinds, merged, label, head)
     opacity = _opacities(surface, kinds, first, label, head)
+    report(0.4)
     splats = surface_splats(surface, color, opacity)
     free = first.visible & (first.facing > 0.1) & (first.weight >= merged.weight - 1e-6) & (kinds.cavity < 0.3) & (kinds.tongue < 0.5)
-    free &= ~first.blocked
+    free &= ~first.blocked & (kinds.lid_fold < 0.5)
     free &= (kinds.teeth < 0.5) | (first.weight > 0.3)
     damping = DAMPING + GRAZING_DAMPING * np.clip(1 - first.weight / 0.3, 0, 1) * (1 - kinds.inner)
     kept = opacity > VANISHING
     laplacian = _color_smoothness(surface, first)[kept][:, kept]
-    return _solved(head, select(splats, kept), shoulders, free[kept], damping[kept].astype(np.float32), laplacian)
+    return _solved(
+        head,
+        select(splats, kept),
+        shoulders,
+        free[kept],
+        damping[kept].astype(np.float32),
+        laplacian,
+        lambda share: report(0.5 + 0.5 * share),
+    )
 
 
 def _with_detail(surface: Surface, head: Head, budget: int) -> Surface:
@@ -180,17 +197,16 @@ def _surface_colors(surface: Surface, kinds: VertexKinds, seen: Observation, lab
     filled = surface.sample(head.rig, head.fill.blended)
     agreement = np.clip((label * seen.label).sum(1) * 2.5 - 0.75, 0, 1)
     trust = seen.weight * np.maximum(agreement, kinds.inner > 0.3)
-    filled = filled + _hair_texture(surface, seen, label, trust, filled)
+    filled = filled + _hair_texture(surface, seen, label, trust, filled, head.views[0].eye_row)
     color = trust[:, None] * seen.color + (1 - trust[:, None]) * filled
-    return color_parts(
-        color.astype(np.float32), surface.position, kinds, head.anatomy, head.rig.vertices, seen, head.views[0], head.skin
-    )
+    return color_parts(color.astype(np.float32), surface.position, kinds, head.anatomy, head.rig.vertices, seen, head.views[0], head.skin)
 
 
-def _hair_texture(surface: Surface, seen: Observation, label: F32, trust: F32, filled: F32) -> F32:
+def _hair_texture(surface: Surface, seen: Observation, label: F32, trust: F32, filled: F32, eye_row: float) -> F32:
     """[N, 3] what observed hair differs from its smooth fill, lent to hair that is not seen (nearest, the back folded)."""
     hair = label[:, HAIR] > 0.6
-    source = np.flatnonzero(hair & (trust > 0.6) & (seen.label[:, HAIR] > 0.8))
+    above_eyes = seen.pixels[:, 1] < eye_row
+    source = np.flatnonzero(hair & above_eyes & (trust > 0.6) & (seen.label[:, HAIR] > 0.8))
     target = np.flatnonzero(hair & (trust < 0.6))
     texture = np.zeros_like(filled)
     if len(source) < 50 or len(target) == 0:
@@ -238,7 +254,13 @@ def _presence(surface: Surface, head: Head) -> F32:
 
 
 def _solved(
-    head: Head, splats: SplatArrays, shoulders: SplatArrays, free: NDArray[np.bool_], damping: F32, laplacian
+    head: Head,
+    splats: SplatArrays,
+    shoulders: SplatArrays,
+    free: NDArray[np.bool_],
+    damping: F32,
+    laplacian: csr_matrix,
+    report: Callable[[float], None],
 ) -> tuple[SplatArrays, SplatArrays]:
     """Solve head and shoulders together in the first view."""
     both = SplatArrays.concatenate([splats, shoulders])
@@ -247,9 +269,7 @@ def _solved(
     movable = np.concatenate([free, np.ones(len(shoulders), bool)])
     color = solve_colors(
         head.views[0], position, rotation, scale, both.opacity, both.rgb, movable, smoothness,
-        np.concatenate([damping, np.full(len(shoulders), DAMPING, np.float32)]),
+        np.concatenate([damping, np.full(len(shoulders), DAMPING, np.float32)]), report,
     )  # fmt: skip
-    solved = SplatArrays(
-        both.position, both.rotation, both.scale, both.opacity, as_sh(color), both.face, both.barycentric
-    )
+    solved = SplatArrays(both.position, both.rotation, both.scale, both.opacity, as_sh(color), both.face, both.barycentric)
     return select(solved, np.arange(len(splats))), select(solved, np.arange(len(splats), len(both)))

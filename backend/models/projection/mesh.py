@@ -22,9 +22,7 @@ def vertex_normals(vertices: NDArray, faces: NDArray) -> F64:
     """[V, 3] area-weighted unit normals; zero where a vertex has no face."""
     corners = vertices[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.stack(
-        [np.bincount(faces.ravel(), np.repeat(normal[:, axis], 3), len(vertices)) for axis in range(3)], 1
-    )
+    total = np.stack([np.bincount(faces.ravel(), np.repeat(normal[:, axis], 3), len(vertices)) for axis in range(3)], 1)
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 

@@ -103,10 +103,7 @@ def _tooth_edges(posed: F32, anatomy: Anatomy, view: View) -> tuple[float, float
     if np.linalg.norm(upper - lower) < OPEN * view.eye_distance:
         return default, None
     along = np.linspace(-0.6, 1.6, 89)
-    rows = [
-        view.at(view.foreground, upper + (lower - upper) * along[:, None] + [shift * view.size, 0])
-        for shift in (-0.012, 0.0, 0.012)
-    ]
+    rows = [view.at(view.foreground, upper + (lower - upper) * along[:, None] + [shift * view.size, 0]) for shift in (-0.012, 0.0, 0.012)]
     brightness = np.median(rows, 0).mean(1)
     gap = (along > 0.04) & (along < 0.96)
     lips = np.median(brightness[(along < -0.2) | (along > 1.2)])

@@ -13,7 +13,7 @@ from backend.protocol.avatar import F32
 from backend.splats import rasterize_mesh
 
 from . import mesh
-from .labels import CLOTH, HAIR, SKIN, Labels, rows_below_collar
+from .labels import HAIR, SKIN, Labels, rows_below_collar
 from .mouth import MouthPixels
 from .view import View
 
@@ -36,6 +36,13 @@ class VertexKinds:
     ears: F32
     inner: F32
     left: F32
+    lid_fold: F32
+    raised: F32
+
+    @property
+    def expressive(self) -> NDArray[np.bool_]:
+        """[N] parts that look different in every photo: eyes, lids and the inner mouth."""
+        return np.max([self.eyes, self.teeth, self.tongue, self.cavity, self.lid_fold], 0) > 0.3
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class Observation:
     Attributes:
         color: [N, 3] sampled foreground colours, 0..1; label: [N, 3] hair, skin, cloth.
         weight: [N] 0..1 trust in the colour; label_weight: [N] in the label, which may be read at a more grazing angle;
-        blocked: [N] bool, where the mesh sticks out over something that is not the head; facing: [N] cosine to the camera; visible: [N] bool, not occluded.
+        blocked: [N] bool, where the mesh sticks out over something that is not the head.
+        facing: [N] cosine to the camera; visible: [N] bool, not occluded.
         pixels: [N, 3] x, y and depth in the view; matte: [N] there.
     """
 
@@ -75,13 +83,16 @@ def observe(
     matte = view.at(np.minimum(view.matte, view.inside), pixels)
     solid = np.clip((matte - 0.3) / 0.5, 0, 1)
     label = view.at(labels.probability, pixels)
+    beside_ear = np.where(kinds.left > 0.5, ears["left"], ears["right"]) & (pixels[:, 1] > view.eye_row)
+    grazing_hair = (label[:, HAIR] > 0.7) & (kinds.inner < 0.1) & ~_is_bare(view, pixels, kinds) & ~beside_ear
     ramp = lambda low, high: np.clip((facing - low) / (high - low), 0, 1)
-    weight = visible * solid * (ramp(*FACING) + (ramp(*HAIR_FACING) - ramp(*FACING)) * (label[:, HAIR] > 0.7) * (kinds.inner < 0.1))
+    weight = visible * solid * (ramp(*FACING) + (ramp(*HAIR_FACING) - ramp(*FACING)) * grazing_hair)
     ear = visible * np.clip((facing - 0.05) / 0.2, 0, 1) * solid
     weight = np.where(kinds.ears > 0.5, np.maximum(weight, ear), weight)
-    blocked = _behind_collar(view, labels, pixels) | _behind_ear(view, labels, pixels, kinds, ears)
+    blocked = _behind_neck(view, labels, pixels, kinds) | _behind_ear(view, labels, pixels, kinds, ears)
     weight = np.where(blocked, 0, weight)
     label_weight = np.maximum(weight, visible * np.clip((facing - 0.08) / 0.2, 0, 1) * solid * ~blocked)
+    weight = weight * (1 - 0.75 * kinds.lid_fold)
     weight = _respect_mouth(view, weight, pixels, mouth, kinds)
     footprint = spacing * view.camera.focal / float(np.median(pixels[:, 2]))
     picture = view.foreground
@@ -104,11 +115,17 @@ def _visible(view: View, pixels: F32, faces: NDArray) -> NDArray[np.bool_]:
     return (pixels[:, 2] < nearest[place[:, 1], place[:, 0]] + DEPTH_TOLERANCE) & in_crop
 
 
-def _behind_collar(view: View, labels: Labels, pixels: F32) -> NDArray[np.bool_]:
-    """Vertices above the collar whose pixel is cloth: the mesh sticks out over clothes further back."""
+def _is_bare(view: View, pixels: F32, kinds: VertexKinds) -> NDArray[np.bool_]:
+    """Jaw and neck below the mouth where no hair stands out: skin, or hidden behind clothes."""
+    below_mouth = pixels[:, 1] > view.landmarks[[13, 14], 1].mean()
+    parts = np.maximum(np.maximum(kinds.teeth, kinds.eyes), np.maximum(kinds.tongue, kinds.cavity)) > 0.1
+    return below_mouth & (kinds.inner < 0.1) & (kinds.raised < 0.8) & ~parts
+
+
+def _behind_neck(view: View, labels: Labels, pixels: F32, kinds: VertexKinds) -> NDArray[np.bool_]:
+    """Vertices of the bare neck above the collar whose pixel is not skin: the mesh sticks out over something further back."""
     above = rows_below_collar(view, labels, pixels) < 0
-    below_nose = pixels[:, 1] > view.landmarks[4, 1]
-    return above & below_nose & (view.at(labels.probability[..., CLOTH], pixels) > 0.4)
+    return above & _is_bare(view, pixels, kinds) & (view.at(labels.probability[..., SKIN], pixels) < 0.5)
 
 
 def _behind_ear(view: View, labels: Labels, pixels: F32, kinds: VertexKinds, ears: dict[str, bool]) -> NDArray[np.bool_]:

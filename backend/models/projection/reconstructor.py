@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
@@ -29,6 +31,8 @@ from .shoulders import build_shoulders
 from .surface import Surface
 from .view import View, inner_box
 
+LEVEL_SHARES = ((0.45, 0.55), (0.55, 0.72), (0.72, 0.99))
+"""Where each level lies in the whole job's progress."""
 LIPS_PARTED = "lipsParted"
 """Extra expression of every avatar: opens the closed neutral lips as far as the portrait's fit left them."""
 
@@ -44,8 +48,19 @@ class Projection:
         if not portraits:
             raise FaceError("no portrait given", "give at least one photo with a face")
         listener.progress(0.02, "fit", "fitting the head to the landmarks")
-        fitted = fit(portraits, rig)
+        fitted = _fit_while_reporting(portraits, rig, listener)
         return reconstruct_fitted(portraits, rig, fitted, listener)
+
+
+def _fit_while_reporting(portraits: Sequence[Portrait], rig: Rig, listener: Listener) -> Fit:
+    """The fit takes a second or two in one piece: it runs in a thread so that progress, and cancelling, go on."""
+    with ThreadPoolExecutor(1, "fit") as pool:
+        job = pool.submit(fit, portraits, rig)
+        share = 0.02
+        while not wait([job], timeout=0.2).done:
+            share += 0.1 * (0.25 - share)
+            listener.progress(share, "fit", "fitting the head to the landmarks")
+        return job.result()
 
 
 def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, listener: Listener) -> Avatar:
@@ -54,8 +69,8 @@ def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, lis
     listener.progress(0.25, "hair", "reading the matte and raising the hair")
     anatomy = Anatomy.of(rig)
     views = [View.of(portraits[i], fitted.drivers[i]) for i in order]
-    labels = [label_pixels(view) for view in views]
     ears = visible_ears(views[0])
+    labels = [label_pixels(view, ears) for view in views]
     mouths = [mouth_pixels(view) for view in views]
 
     baked, drivers, height = _bake(rig, fitted, order, anatomy, views, labels, ears)
@@ -63,25 +78,26 @@ def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, lis
     views = [replace(view, driver=drivers[i]) for view, i in zip(views, order, strict=True)]
     posed = [_posed(baked, drivers[i], fitted.corrections[i]) for i in order]
 
-    listener.progress(0.35, "project", "projecting the photo")
+    listener.progress(0.37, "project", "projecting the photo")
     base = Surface.of(baked)
-    kinds = kinds_on(base, baked, anatomy)
+    kinds = kinds_on(base, baked, anatomy, height)
     seen = observe_views(base, kinds, baked, views, labels, mouths, posed, ears)
     gains = light_gains(anatomy, seen)
-    merged = blend(views, seen, gains)
-    listener.progress(0.42, "fill", "completing what the photo hides")
+    merged = blend(views, seen, gains, kinds.expressive)
+    listener.progress(0.40, "fill", "completing what the photo hides")
     depth_below = _below_collar(views[0], labels[0], posed[0])
     label = fill_labels(anatomy, height, merged, depth_below < 0, labels[0].present, ears)
     buried = np.maximum(anatomy.base, anatomy.neck * np.clip(depth_below / (0.012 * anatomy.unit) - 1.5, 0, 1)).astype(np.float32)
-    fill = Fill(label, fill_colors(baked.vertices, anatomy, label, merged, labels[0]))
-    listener.progress(0.50, "shoulders", "building the shoulders")
+    fill = Fill(label, fill_colors(baked.vertices, anatomy, label, merged, labels[0], views[0].eye_row))
+    listener.progress(0.43, "shoulders", "building the shoulders")
     shoulders = build_shoulders(views[0], labels[0], posed[0], baked, anatomy, buried)
 
-    head = Head(baked, anatomy, views, labels, mouths, posed, gains, buried, fill, ears, labels[0].colour[SKIN])
+    head = Head(baked, anatomy, views, labels, mouths, posed, gains, height, buried, fill, ears, labels[0].colour[SKIN])
     lods = []
-    for level in (0, 1, 2):
-        listener.progress((0.55, 0.62, 0.80)[level], f"lod {level}", f"level of detail {level}")
-        splats, solved = build_level(head, level, shoulders)
+    for level, (start, end) in enumerate(LEVEL_SHARES):
+        report = partial(_report_level, listener, level, start, end)
+        report(0.0)
+        splats, solved = build_level(head, level, shoulders, report)
         shoulders = solved if level == 1 else shoulders
         lods.append(splats)
         listener.lod(level, splats, solved if level == 0 else shoulders)
@@ -118,6 +134,10 @@ def _bake(rig, fitted, order, anatomy, views, labels, ears) -> tuple[RigArrays, 
     )
     opened = [replace(d, expression={**d.expression, LIPS_PARTED: 1.0}) for d in fitted.drivers]
     return baked, opened, height
+
+
+def _report_level(listener: Listener, level: int, start: float, end: float, share: float) -> None:
+    listener.progress(start + share * (end - start), f"lod {level}", f"level of detail {level}")
 
 
 def provenance(portraits: Sequence[Portrait], rig: Rig) -> dict[str, object]:

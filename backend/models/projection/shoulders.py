@@ -254,7 +254,8 @@ def _bound(placed: _Placed, hair: NDArray[np.bool_], rig: RigArrays, anatomy: An
     face = nearest_still
     if len(carriers):
         nearest = carriers[cKDTree(centres[carriers]).query(placed.position)[1]]
-        face = np.where(hair & (placed.position[:, 1] > still_top + 0.05 * anatomy.unit), nearest, nearest_still)
+        chin = rig.vertices[anatomy.landmark[152], 1] if anatomy.landmark[152] >= 0 else still_top + 0.07 * anatomy.unit
+        face = np.where(hair & (placed.position[:, 1] > chin - 0.02 * anatomy.unit), nearest, nearest_still)
     return SplatArrays(
         position=placed.position, rotation=quaternions(placed.axes), scale=placed.scale, opacity=placed.opacity,
         sh=as_sh(placed.color), face=face.astype(np.int32), barycentric=np.full((len(face), 3), 1 / 3, np.float32),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,7 @@ def solve_colors(
     free: NDArray[np.bool_],
     smoothness: csr_matrix,
     damping: F32,
+    report: Callable[[float], None],
     iterations: int = 20,
 ) -> F32:
     """Change the free colours so that the rendered view matches the photo; the others stay.
@@ -42,6 +45,7 @@ def solve_colors(
         means [N, 3], rotations [N, 4], scales [N, 3], opacities [N]: splats posed as in the view.
         colors: [N, 3] x0. free: [N] bool. damping: [N], in units of pixels that a splat covers.
         smoothness: [N, N] positive semi-definite; keeps neighbours from drifting apart.
+        report: told the share that is done before each iteration; may raise to cancel.
     Returns:
         [N, 3] in 0..1, and for free splats within the range of the photo's colours around them.
     """
@@ -59,7 +63,8 @@ def solve_colors(
     step = precondition * residual
     direction, energy = step, float((residual * step).sum())
     start = energy
-    for _ in range(iterations):
+    for iteration in range(iterations):
+        report(iteration / iterations)
         if energy <= 1e-5 * start:
             break
         image = normal(direction)

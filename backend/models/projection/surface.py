@@ -142,9 +142,7 @@ class Surface:
         first /= np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-12)
         second = np.cross(normal, first)
         covariance = {(i, j): total(edge[:, i] * edge[:, j]) for i in range(3) for j in range(i, 3)}
-        form = lambda u, w: sum(
-            covariance[min(i, j), max(i, j)] * u[:, i] * w[:, j] for i in range(3) for j in range(3)
-        )
+        form = lambda u, w: sum(covariance[min(i, j), max(i, j)] * u[:, i] * w[:, j] for i in range(3) for j in range(3))
         uu, uw, ww = form(first, first), form(first, second), form(second, second)
         angle = 0.5 * np.arctan2(2 * uw, uu - ww)
         long = np.cos(angle)[:, None] * first + np.sin(angle)[:, None] * second

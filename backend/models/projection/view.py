@@ -73,6 +73,11 @@ class View:
         return float(np.linalg.norm(self.landmarks[234, :2] - self.landmarks[454, :2]))
 
     @property
+    def eye_row(self) -> float:
+        """Mean row of the eyes' outer corners, pixels."""
+        return float(self.landmarks[[33, 263], 1].mean())
+
+    @property
     def eye_distance(self) -> float:
         """Distance of the irises' centres, pixels."""
         return float(np.linalg.norm(self.landmarks[468, :2] - self.landmarks[473, :2]))
