@@ -36,6 +36,7 @@ mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'C
   awk -v c="$host" '$2 == c && $3 == "main" {print $1; exit}')
 [ -n "$mirror" ] || mirror=http://deb.debian.org/debian
 rm -rf --one-file-system "$dir"
+mkdir -p "$(dirname "$dir")"
 mmdebstrap --quiet --mode=root --variant=minbase --include="$packages" \
   --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
   --aptopt='Acquire::Retries "3"' --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
