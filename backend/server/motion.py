@@ -15,6 +15,7 @@ from backend.protocol.errors import ImageError
 from backend.protocol.messages import Track
 
 if TYPE_CHECKING:
+    from backend.rig import Rig
     from backend.tracking.motion import Motion
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
@@ -30,7 +31,7 @@ def track_files(files: Sequence[File], request: Track, listener: Listener) -> Mo
         FaceError: no face, or several without a choice.
     """
     from backend.rig import load_rig
-    from backend.tracking import fit
+    from backend.tracking import fit, with_landmarks
     from backend.tracking.motion import motion_of_drivers
 
     from .pipeline import load_portraits
@@ -39,18 +40,17 @@ def track_files(files: Sequence[File], request: Track, listener: Listener) -> Mo
     if videos and len(files) > 1:
         raise ImageError(f"{videos[0]}: a video is tracked alone", "track the photos and the video separately")
     listener.progress(0.0, "load", request.rig)
-    rig = load_rig(request.rig)
+    rig = with_landmarks(load_rig(request.rig))
     if videos:
-        return _track_video(files[0], request, listener)
+        return _track_video(files[0], request, rig, listener)
     portraits = load_portraits(files, request.faces, listener)
     listener.progress(0.5, "fit", "fitting the head to the landmarks")
     warnings = tuple(warning for portrait in portraits for warning in portrait.warnings)
     return motion_of_drivers(fit(portraits, rig).drivers, rig, ", ".join(name for name, _ in files), warnings=warnings)
 
 
-def _track_video(file: File, request: Track, listener: Listener) -> Motion:
+def _track_video(file: File, request: Track, rig: Rig, listener: Listener) -> Motion:
     """FFmpeg reads files, so the bytes become one for as long as it takes, under a name that messages may show."""
-    from backend.rig import load_rig
     from backend.tracking import FaceChoiceError
     from backend.tracking.video import track_video
 
@@ -61,7 +61,7 @@ def _track_video(file: File, request: Track, listener: Listener) -> Motion:
         path.write_bytes(file[1])
         progress = lambda fraction, text: listener.progress(fraction, "track", text)
         try:
-            return track_video(path, load_rig(request.rig), progress, face=request.faces[0] if request.faces else None)
+            return track_video(path, rig, progress, face=request.faces[0] if request.faces else None)
         except FaceChoiceError as error:
             describe_faces(error, file[0], 0)
             raise

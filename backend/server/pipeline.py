@@ -63,10 +63,11 @@ def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener 
     """
     from backend.models import reconstructor
     from backend.rig import load_rig
+    from backend.tracking import with_landmarks
 
     listener = listener or Silent()
     listener.progress(0.0, "load", request.rig)
-    model, rig = reconstructor(request.model), load_rig(request.rig)
+    model, rig = reconstructor(request.model), with_landmarks(load_rig(request.rig), _tracker())
     portraits = load_portraits(files, request.faces, listener)
     avatar = model.reconstruct(portraits, rig, _Later(listener, _TRACKING_SHARE))
     return replace(avatar, provenance=provenance(avatar, request, portraits))

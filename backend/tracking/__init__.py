@@ -1,5 +1,6 @@
 """From a picture of a person to landmarks, matte, camera and rig parameters."""
 
+from .embedding import with_landmarks
 from .fit import Fit, fit
 from .images import Photo, decode_image, load_image
 from .loading import load_portrait, make_portrait
@@ -26,5 +27,6 @@ __all__ = [
     "motion_of_drivers",
     "read_motion",
     "track_video",
+    "with_landmarks",
     "write_motion",
 ]

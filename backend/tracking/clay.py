@@ -15,7 +15,7 @@ from backend.splats.mesh_raster import interpolate, rasterize_mesh
 
 F32, I32 = NDArray[np.float32], NDArray[np.int32]
 
-SIZE = 512
+SIZE = 384
 SUPERSAMPLING = 2
 MARGIN = 1.5
 """Height of the picture over the head's."""
@@ -32,13 +32,16 @@ class ClayView:
     Attributes:
         image: [S, S, 3] 0..1, S = `SIZE`.
         face_id, barycentric: [P, P] and [P, P, 3] of the nearest triangle, P = `SIZE` * `SUPERSAMPLING`; -1 where none.
+        depth: [P, P] metres, infinite where there is nothing. pixel: metres that a pixel spans at the head.
         facing: [P, P] cosine between the surface's normal and the direction to the camera; negative on back sides.
     """
 
     image: F32
     face_id: I32
     barycentric: F32
+    depth: F32
     facing: F32
+    pixel: float
 
 
 def clay_view(rig: Rig, vertices: F32, yaw: float, pitch: float, hollow: NDArray[np.bool_]) -> ClayView:
@@ -52,24 +55,26 @@ def clay_view(rig: Rig, vertices: F32, yaw: float, pitch: float, hollow: NDArray
     points = head if len(head) else vertices
     low, high = points.min(0), points.max(0)
     resolution = SIZE * SUPERSAMPLING
-    camera = orbit_camera(yaw, pitch, resolution, (low + high) / 2, MARGIN * float((high - low)[:2].max()))
+    extent = MARGIN * float((high - low)[:2].max())
+    camera = orbit_camera(yaw, pitch, resolution, (low + high) / 2, extent)
     face_id, barycentric, depth = rasterize_mesh(camera.pixels(vertices), rig.faces, resolution, resolution)
     normals = vertex_normals(vertices, rig.faces) @ camera.world_to_camera[:3, :3].T
     normal = interpolate(face_id, barycentric, rig.faces, normals)
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
-    facing = -(normal * _rays(camera.intrinsics, resolution)).sum(-1)
+    normal /= np.sqrt(np.maximum(np.einsum("hwk,hwk->hw", normal, normal), 1e-12))[..., None]
+    facing = -np.einsum("hwk,hwk->hw", normal, _rays(camera.intrinsics, resolution))
     light = np.full(facing.shape, AMBIENT, np.float32)
     for direction, strength in LIGHTS:
         # Half-Lambert: soft, without a terminator that the landmark net could take for an edge.
-        light += strength * (0.5 + 0.5 * (normal @ (direction / np.linalg.norm(direction)))) ** 2
+        light += strength * (0.5 + 0.5 * (normal @ (direction / np.linalg.norm(direction)).astype(np.float32))) ** 2
     light[(facing <= 0) | hollow[face_id]] = HOLLOW
     picture = np.where((face_id >= 0)[..., None], CLAY * light[..., None], BACKGROUND).astype(np.float32)
     image = cv2.resize(np.clip(picture, 0, 1), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    return ClayView(np.asarray(image, np.float32), face_id, barycentric, np.where(face_id >= 0, facing, -1).astype(np.float32))
+    facing = np.where(face_id >= 0, facing, -1).astype(np.float32)
+    return ClayView(np.asarray(image, np.float32), face_id, barycentric, depth, facing, extent / resolution)
 
 
 def _rays(intrinsics: F32, size: int) -> F32:
     """[P, P, 3] unit directions from the camera through the pixels' centres."""
     at = (np.arange(size, dtype=np.float32) + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0]
     rays = np.stack([*np.meshgrid(at, at), np.ones((size, size), np.float32)], -1)
-    return (rays / np.linalg.norm(rays, axis=-1, keepdims=True)).astype(np.float32)
+    return rays / np.sqrt(np.einsum("hwk,hwk->hw", rays, rays))[..., None]

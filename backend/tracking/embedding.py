@@ -10,23 +10,26 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from scipy import ndimage
+from scipy.interpolate import RBFInterpolator
 from scipy.spatial import KDTree
 
 from backend.protocol.errors import RigError
 from backend.rig.builtin.disk_cache import cache_folder, write
-from backend.rig.builtin.landmarks import neutral_landmarks
+from backend.rig.builtin.landmarks import LIPS_INNER, LOWER_LIP_ROWS, UPPER_LIP_ROWS, neutral_landmarks
 from backend.rig.rig import Rig
-from backend.rig.skinning import skin
+from backend.rig.skinning import linear_blend_skinning
 
 from .clay import SIZE, SUPERSAMPLING, ClayView, clay_view
+from .ear_labels import ear_labels
 from .mesh import LEFT_IRIS, RIGHT_IRIS, SURFACE
 from .tracker import Tracker, default_tracker
 
@@ -44,13 +47,25 @@ MIN_FACING = 0.2
 """Least cosine of a surface towards the camera at which a view's word counts, where any view has a better one."""
 SYMMETRIC = 0.0015
 """Metres; a template whose mirror image lies this close to itself has symmetric landmarks."""
+AGREEMENT = 0.004
+"""Metres; half the views of a landmark lie within this of their median, or it is not believed."""
+WARP_SMOOTHING = 1e-3
 CANDIDATES = 48
 
-UPPER_LIP = (80, 81, 82, 13, 312, 311, 310)
-LOWER_LIP = (88, 178, 87, 14, 317, 402, 318)
-"""The inner lips' edges; their corners, where the lips meet, are left out."""
+EDGE_REACH = 0.005
+MOUTH_DEPTH = 0.007
+"""Metres: how far a lip's landmark may be moved, and how far behind the lips the mouth's opening begins."""
+
 VERSION = b"landmark embedding 1"
 EMBEDDING_FILE = "mediapipe_landmark_embedding.npz"
+
+_LIPS = tuple(
+    np.array([i for row in rows[2:] for i in row[:-1]] + [p for row in rows[2:] for p in neutral_landmarks().mirrored(row[1:-1])])
+    for rows in (UPPER_LIP_ROWS, LOWER_LIP_ROWS)
+)
+"""The inner two rows of the upper and of the lower lip; their corners, where the lips meet, are left out."""
+_OUTER = tuple(np.array([*rows[0], *neutral_landmarks().mirrored(rows[0][1:])]) for rows in (UPPER_LIP_ROWS, LOWER_LIP_ROWS))
+_LIP_EDGES = np.array([i for i in LIPS_INNER if i not in (78, 308)])
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +74,7 @@ def with_landmarks(rig: Rig, tracker: Tracker | None = None) -> Rig:
     """The rig with all of MediaPipe's surface landmarks and the irises' centres.
 
     Those it has keep their place; the others are measured on its template, once for each mesh: the result is kept in
-    the user's cache folder. A rig that has them all comes back as it is.
+    the user's cache folder. Ears that no label names are labelled. A rig that has all landmarks comes back as it is.
 
     Args:
         tracker: finds the face in the renders; by default the default tracker, made only where it is needed.
@@ -67,53 +82,74 @@ def with_landmarks(rig: Rig, tracker: Tracker | None = None) -> Rig:
         RigError: no face is recognised in the rendered template.
         WeightsError: the default tracker's nets are not installed.
     """
-    index, face, barycentric = known = _known(rig)
-    missing = np.setdiff1d(np.arange(SURFACE), index)
+    known = _known(rig)
+    missing = np.setdiff1d(np.arange(SURFACE), known[0])
     if not len(missing):
         return rig
     found = _cached(rig, tracker)
-    added = ~np.isin(found[0], index)
-    _log.info("rig %s: %d landmarks known, %d measured on its template", rig.rig_id, len(index), added.sum())
+    added = ~np.isin(found[0], known[0])
+    _log.info("rig %s: %d landmarks known, %d measured on its template", rig.rig_id, len(known[0]), added.sum())
     joined = [np.concatenate([own, measured[added]]) for own, measured in zip(known, found, strict=True)]
-    return replace(rig, landmarks=None, landmark_embedding=(joined[0], joined[1], joined[2]))
+    return replace(rig, landmarks=None, landmark_embedding=(joined[0], joined[1], joined[2]), labels=_with_ears(rig, found))
 
 
 def measure_landmarks(rig: Rig, tracker: Tracker) -> Embedding:
-    """Find all surface landmarks and the irises' centres on a rig's template; 1 to 3 s.
+    """Find all surface landmarks and the irises' centres on a rig's template; 2 to 5 s.
 
     Raises:
         RigError: fewer than `MIN_VIEWS` of the renders show a face.
     """
-    inside = _faces_of(rig, ("mouth_cavity", "tongue", "teeth_upper", "teeth_lower"))
-    eyeballs = _by_joint(rig, ("eye_left", "eye_right")) > 0.5
-    surface = ~(inside | eyeballs)
-    allowed = [surface, *(_or(surface & lip, surface) for lip in _lips(rig))]
-    group = np.zeros(SURFACE, np.int64)
-    group[list(UPPER_LIP)], group[list(LOWER_LIP)] = 1, 2
-
-    views = [clay_view(rig, rig.template, yaw, pitch, inside) for yaw, pitch in VIEWS]
-    points, visible = _trace_all(rig, views, tracker, allowed, group)
+    parts = _parts(rig)
+    views = [clay_view(rig, rig.template, yaw, pitch, parts.inside) for yaw, pitch in VIEWS]
+    points, facing = _trace_all(rig, parts, views, tracker)
     if len(points) < MIN_VIEWS:
         raise RigError(
             f"rig {rig.rig_id}: no face is recognised in its rendered template, so its landmarks cannot be found",
             f"put FLAME's {EMBEDDING_FILE}, or one made for this rig, beside the rig's file",
         )
-    place = _median(points, visible)
-    opened = _opened(rig)
-    lips = [*UPPER_LIP, *LOWER_LIP]
-    open_views = [clay_view(rig, opened, yaw, pitch, inside) for yaw, pitch in OPEN_VIEWS]
-    open_points, open_visible = _trace_all(rig, open_views, tracker, allowed, group)
+    place, steady = _median(points, facing)
+    open_views = [clay_view(rig, _opened(rig), yaw, pitch, parts.inside) for yaw, pitch in OPEN_VIEWS]
+    open_points, open_facing = _trace_all(rig, parts, open_views, tracker)
     if len(open_points):
-        place[lips] = _median(open_points, open_visible)[lips]
+        lips = parts.group > 0
+        place[lips] = _median(open_points, open_facing)[0][lips]
+    neutral = neutral_landmarks()
     if _is_symmetric(rig):
-        place = (place + place[neutral_landmarks().mirror] * [-1, 1, 1]) / 2
+        steady &= steady[neutral.mirror]
+        place = (place + place[neutral.mirror] * [-1, 1, 1]) / 2
+    place = _completed(place, steady, neutral.positions)
     shown = _shown(rig, [*views, *open_views])
     face, barycentric = np.zeros(SURFACE, np.int32), np.zeros((SURFACE, 3), np.float32)
-    for number, faces in enumerate(allowed):
-        own = group == number
-        face[own], barycentric[own] = nearest_on_surface(rig.template, rig.faces, np.flatnonzero(_or(faces & shown, faces)), place[own])
-    irises = _irises(rig)
-    return tuple(np.concatenate(pair) for pair in zip((np.arange(SURFACE, dtype=np.int32), face, barycentric), irises, strict=True))  # type: ignore[return-value]
+    for number, faces in enumerate(parts.allowed):
+        own, chosen = parts.group == number, np.flatnonzero(_or(faces & shown, faces))
+        face[own], barycentric[own] = nearest_on_surface(rig.template, rig.faces, chosen, place[own])
+    iris, iris_face, iris_barycentric = _irises(rig)
+    index = np.concatenate([np.arange(SURFACE, dtype=np.int32), iris])
+    return index, np.concatenate([face, iris_face]), np.concatenate([barycentric, iris_barycentric])
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the rig's faces are, each mask [F], and on which of them a landmark may lie.
+
+    Attributes:
+        inside: mouth cavity, tongue and teeth where labels name them.
+        allowed: skin; its part that stays with the skull; its part that goes with the jaw.
+        group: [468] which of `allowed` a landmark lies on: 1 and 2 for the inner rows of the upper and the lower lip.
+    """
+
+    inside: NDArray[np.bool_]
+    allowed: tuple[NDArray[np.bool_], ...]
+    group: NDArray[np.int64]
+
+
+def _parts(rig: Rig) -> _Parts:
+    inside = _faces_of(rig, ("mouth_cavity", "tongue", "teeth_upper", "teeth_lower"))
+    eyeballs = _by_joint(rig, ("eye_left", "eye_right")) > 0.5
+    surface, lower = ~(inside | eyeballs), _by_joint(rig, ("jaw",)) >= 0.5
+    group = np.zeros(SURFACE, np.int64)
+    group[_LIPS[0]], group[_LIPS[1]] = 1, 2
+    return _Parts(inside, (surface, _or(surface & ~lower, surface), _or(surface & lower, surface)), group)
 
 
 def nearest_on_surface(vertices: NDArray, faces: NDArray, chosen: NDArray, points: F64) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -161,55 +197,86 @@ def _nearest_in_triangle(corners: F64, points: F64) -> F64:
     return np.asarray(np.take_along_axis(stacked, distance.argmin(0)[None, ..., None], 0)[0])
 
 
-def _trace_all(
-    rig: Rig, views: Sequence[ClayView], tracker: Tracker, allowed: Sequence[NDArray[np.bool_]], group: NDArray[np.int64]
-) -> tuple[F64, F64]:
+def _trace_all(rig: Rig, parts: _Parts, views: Sequence[ClayView], tracker: Tracker) -> tuple[F64, F64]:
     """Rest positions [N, 468, 3] of the landmarks in the N views that show a face, and the surface's facing there [N, 468]."""
     points, facing = [], []
     for view in views:
         faces = tracker.faces(view.image)
         if faces:
             pixels = max(faces, key=lambda f: f.width).landmarks[:SURFACE, :2] * SUPERSAMPLING
-            place, toward = _trace(rig, view, pixels, allowed, group)
+            place, toward = _trace(rig, parts, view, pixels)
             points.append(place)
             facing.append(toward)
     return np.array(points), np.array(facing)
 
 
-def _trace(
-    rig: Rig, view: ClayView, pixels: NDArray, allowed: Sequence[NDArray[np.bool_]], group: NDArray[np.int64]
-) -> tuple[F64, F64]:
-    """Rest positions [468, 3] and facing [468] of what lies under the landmarks; beside the allowed surface, its nearest pixel."""
-    at = np.clip(pixels.astype(int), 0, SIZE * SUPERSAMPLING - 1)
-    column, row = at.T.copy()
-    for number, faces in enumerate(allowed):
-        own = group == number
-        usable = (view.facing > 0) & (view.face_id >= 0) & faces[view.face_id]
-        if usable.any():
-            nearest = ndimage.distance_transform_edt(~usable, return_distances=False, return_indices=True)
-            row[own], column[own] = nearest[:, at[own, 1], at[own, 0]]
+def _trace(rig: Rig, parts: _Parts, view: ClayView, pixels: NDArray) -> tuple[F64, F64]:
+    """Rest positions [468, 3] and facing [468] of what lies under the landmarks; beside the allowed surface, its nearest pixel.
+
+    The inner lips' landmarks are moved to the edge of the opening between the lips.
+    """
+    at = np.clip(pixels[:, ::-1].astype(int), 0, SIZE * SUPERSAMPLING - 1)
+    front = (view.facing > 0) & (view.face_id >= 0)
+    for number, faces in enumerate(parts.allowed):
+        usable = front & faces[view.face_id]
+        own = parts.group == number
+        _move(at, np.flatnonzero(own & ~usable[at[:, 0], at[:, 1]]), usable, np.inf)
+        if number:
+            opening = _mouth(view, parts, at, _OUTER[number - 1])
+            edge = usable & ~opening & ndimage.binary_dilation(opening, iterations=2)
+            _move(at, _LIP_EDGES[own[_LIP_EDGES]], edge, EDGE_REACH / view.pixel)
+    row, column = at.T
     corners = rig.template[rig.faces[view.face_id[row, column]]].astype(np.float64)
     return (view.barycentric[row, column][..., None] * corners).sum(1), view.facing[row, column].astype(np.float64)
 
 
-def _median(points: F64, facing: F64) -> F64:
-    """[468, 3] median over the views [N, 468, 3] that see the surface well; over all where none does."""
+def _move(at: NDArray, landmarks: NDArray, usable: NDArray[np.bool_], reach: float) -> None:
+    """Move some landmarks, in `at` [468, 2] (row, column), to the nearest usable pixel within reach."""
+    pixels = np.argwhere(usable)
+    if not len(pixels) or not len(landmarks):
+        return
+    distance, nearest = KDTree(pixels).query(at[landmarks])
+    near = distance <= reach
+    at[landmarks[near]] = pixels[nearest[near]]
+
+
+def _mouth(view: ClayView, parts: _Parts, at: NDArray, lip: NDArray) -> NDArray[np.bool_]:
+    """[P, P] the opening between the lips: whatever lies `MOUTH_DEPTH` behind the landmarks of one lip, or is not the front of skin."""
+    lips = np.zeros(view.face_id.shape, np.uint8)
+    cv2.fillPoly(lips, [np.ascontiguousarray(at[list(LIPS_INNER), ::-1], np.int32)], 1)
+    region = ndimage.binary_dilation(lips > 0, iterations=max(1, int(0.5 * EDGE_REACH / view.pixel)))
+    skin = (view.facing > 0) & (view.face_id >= 0) & parts.allowed[0][view.face_id]
+    rows, columns = at[lip[np.argsort(at[lip, 1])]].T
+    lip_depth = np.interp(np.arange(region.shape[1]), columns, ndimage.median_filter(view.depth[rows, columns], 5, mode="nearest"))
+    return region & (~skin | (view.depth > lip_depth + MOUTH_DEPTH))
+
+
+def _median(points: F64, facing: F64) -> tuple[F64, NDArray[np.bool_]]:
+    """[468, 3] median over the views [N, 468, 3] that see the surface well, or all where none does; and [468] where they agree."""
     good = facing > MIN_FACING
     good |= ~good.any(0)
-    return np.nanmedian(np.where(good[..., None], points, np.nan), axis=0)
+    points = np.where(good[..., None], points, np.nan)
+    median = np.nanmedian(points, axis=0)
+    return median, np.nanmedian(np.linalg.norm(points - median, axis=-1), axis=0) < AGREEMENT
+
+
+def _completed(place: F64, steady: NDArray[np.bool_], neutral: F64) -> F64:
+    """[468, 3] with the landmarks that the views disagree about where the others' thin-plate warp of a neutral face has them.
+
+    Beside the cheeks the net follows the outline, which is other skin in every view, and rays may end on an ear.
+    """
+    if steady.all() or steady.sum() < SURFACE // 4:
+        return place
+    warp = RBFInterpolator(neutral[steady], place[steady], kernel="thin_plate_spline", smoothing=WARP_SMOOTHING)
+    return np.where(steady[:, None], place, warp(neutral))
 
 
 def _opened(rig: Rig) -> NDArray[np.float32]:
     """[V, 3] the template with its mouth open."""
     pose = np.zeros((len(rig.joint_names), 3))
     pose[rig.joint_names.index("jaw"), 0] = OPEN_JAW
-    return np.asarray(skin(rig, np.zeros(1), np.zeros(1), pose), np.float32)
-
-
-def _lips(rig: Rig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """[F] faces that stay with the skull, and those that go with the jaw."""
-    jaw = _by_joint(rig, ("jaw",))
-    return jaw < 0.5, jaw >= 0.5
+    joints = rig.joint_regressor @ rig.template
+    return np.asarray(linear_blend_skinning(rig.template, joints, rig.weights, pose, rig.parents.tolist()), np.float32)
 
 
 def _by_joint(rig: Rig, names: Sequence[str]) -> F64:
@@ -259,6 +326,15 @@ def _irises(rig: Rig) -> Embedding:
         face.append(number[0])
         barycentric.append(weights[0])
     return np.array(index, np.int32), np.array(face, np.int32), np.array(barycentric, np.float32).reshape(-1, 3)
+
+
+def _with_ears(rig: Rig, embedding: Embedding) -> dict[str, NDArray[np.int32]]:
+    """The rig's labels, and the ears found beside the measured landmarks."""
+    if "ear_left" in rig.labels or "ear_right" in rig.labels:
+        return rig.labels
+    _, face, barycentric = (array[:SURFACE] for array in embedding)
+    place = (barycentric[..., None] * rig.template[rig.faces[face]]).sum(1).astype(np.float64)
+    return rig.labels | ear_labels(rig.template, rig.faces, place)
 
 
 def _known(rig: Rig) -> Embedding:
