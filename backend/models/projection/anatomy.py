@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32, I32
 from backend.rig.rig import Rig
@@ -113,7 +113,7 @@ def landmark_vertices(rig: Rig) -> I32:
 
 def _present(landmark: I32, wanted: tuple[int, ...]) -> NDArray[np.int64]:
     found = landmark[list(wanted)]
-    return found[found >= 0].astype(np.int64)
+    return np.asarray(found[found >= 0], np.int64)
 
 
 def _indicator(rig: Rig, names: tuple[str, ...], count: int) -> F32:
@@ -176,4 +176,4 @@ def _scalp_field(template: F32, landmark: I32, chin: float, unit: float, body: F
 def _mirror(rig: Rig) -> I32:
     if rig.mirror is not None:
         return rig.mirror
-    return cKDTree(rig.template).query(rig.template * np.float32([-1, 1, 1]))[1].astype(np.int32)
+    return np.asarray(KDTree(rig.template).query(rig.template * np.array([-1, 1, 1], np.float32))[1], np.int32)

@@ -56,8 +56,8 @@ def blend(views: Sequence[View], seen: Sequence[Observation], gains: Sequence[F3
     total = np.maximum(merit.sum(0), 1e-9)
     share = merit / total
     share[0, merit.sum(0) < 1e-9] = 1
-    color = sum(s[:, None] * np.clip(o.color * g, 0, 1) for s, o, g in zip(share, seen, gains, strict=True))
-    label = sum(s[:, None] * o.label for s, o in zip(share, seen, strict=True))
+    color = np.sum([s[:, None] * np.clip(o.color * g, 0, 1) for s, o, g in zip(share, seen, gains, strict=True)], 0)
+    label = np.sum([s[:, None] * o.label for s, o in zip(share, seen, strict=True)], 0)
     best = lambda field: np.where(first_only, getattr(seen[0], field), np.max([getattr(o, field) for o in seen], 0))
     weight = best("weight")
     label_weight = best("label_weight")

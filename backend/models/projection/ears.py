@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from backend.protocol.avatar import F32
 
 from .anatomy import SKIN_SAMPLES, Anatomy
 from .labels import colour_features
+from .regions import depth_inside
 from .view import View
 
 TURNED = 0.17
@@ -51,7 +51,7 @@ def tuck_ears(neutral: F32, posed: F32, anatomy: Anatomy, view: View, ears: dict
     An ear's vertices move towards the head in proportion to how far they stand out, so it stays attached.
     """
     move = np.zeros_like(neutral)
-    outside = ndimage.distance_transform_edt(view.matte < 0.5)
+    outside = depth_inside(view.matte < 0.5)
     for side, sign in (("left", 1), ("right", -1)):
         own = np.flatnonzero((anatomy.ears > 0.5) & (anatomy.left == (sign > 0)))
         if not ears[side] or len(own) == 0:

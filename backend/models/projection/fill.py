@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32
 
@@ -120,7 +120,7 @@ def _copied_hair(neutral: F32, seen: Observation, weight: NDArray, typical: F32)
     if len(source) < 8:
         return np.tile(typical, (len(neutral), 1))
     middle = float(np.median(neutral[:, 2]))
-    distance, index = cKDTree(fold(neutral[source], middle)).query(fold(neutral, middle), k=3)
+    distance, index = KDTree(fold(neutral[source], middle)).query(fold(neutral, middle), k=3)
     near = 1 / (distance + 1e-4)
     copied = (seen.color[source][index] * near[..., None]).sum(1) / near.sum(1, keepdims=True)
     return 0.5 * copied + 0.5 * typical

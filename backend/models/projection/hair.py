@@ -67,7 +67,7 @@ def raise_hair(
     for _ in range(_PASSES):
         total, count = np.zeros(len(neutral)), np.zeros(len(neutral))
         for vertices, view, person, neck in zip(posed, views, undressed, bare_neck, strict=True):
-            moved = vertices + normals * height[:, None]
+            moved = (vertices + normals * height[:, None]).astype(np.float32)
             for part, picture in ((above, person), (~above, neck)):
                 index, gap = _silhouette_gaps(moved, faces, movable & part, view, picture)
                 target = height[index] + gap - INSET * anatomy.unit
@@ -107,7 +107,7 @@ def _near_visible_ear(neutral: F32, anatomy: Anatomy, ears: dict[str, bool]) -> 
         if not ears[side] or not own.any():
             continue
         low, high = neutral[own].min(0), neutral[own].max(0)
-        margin = np.float32([1.0, 0.006, 0.012]) * anatomy.unit
+        margin = np.array([1.0, 0.006, 0.012], np.float32) * anatomy.unit
         near |= (anatomy.left == sign) & ((neutral > low - margin) & (neutral < high + margin)).all(1)
     return near
 
@@ -131,7 +131,7 @@ def _silhouette_gaps(vertices: F32, faces: NDArray, movable: NDArray[np.bool_], 
     path = pixels[:, None, :2] + direction[:, None] * (steps[None, :, None] * per_metre[:, None, None])
     inside_crop = ((path > 1) & (path < view.size - 2)).all(-1)
     on = view.at(person, path.reshape(-1, 2)).reshape(path.shape[:2]) > 0.5
-    on |= ndimage.binary_closing(on, np.ones((1, 5)))
+    on = on | np.asarray(ndimage.binary_closing(on, np.ones((1, 5))), bool)
     leaves = np.where(on[:, start:].all(1), len(steps) - 1, start + (~on[:, start:]).argmax(1))
     enters = start - 1 - on[:, start - 1 :: -1].argmax(1)
     edge = np.where(on[:, start], leaves, enters)

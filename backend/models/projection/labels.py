@@ -16,7 +16,7 @@ from .anatomy import OVAL, SKIN_SAMPLES
 from .view import View
 
 HAIR, SKIN, CLOTH = 0, 1, 2
-FALLBACK = np.float32([[0.20, 0.15, 0.12], [0.75, 0.58, 0.50], [0.25, 0.25, 0.27]])
+FALLBACK = np.array([[0.20, 0.15, 0.12], [0.75, 0.58, 0.50], [0.25, 0.25, 0.27]], np.float32)
 """Colours [3, 3] of labels that the picture does not show at all."""
 
 
@@ -125,16 +125,16 @@ def _place_prior(view: View, ears: dict[str, bool]) -> F32:
 
 def _mixture_score(features: F32, samples: F32, components: int = 3) -> F32:
     """Log likelihood [S, S] under the best of a few Gaussians fitted to samples [M, 3]."""
-    samples = samples[:: max(1, len(samples) // 2000)].astype(np.float64)
-    _, member = kmeans2(samples, components, minit="++", seed=0)
+    points = samples[:: max(1, len(samples) // 2000)].astype(np.float64)
+    _, member = kmeans2(points, components, minit="++", rng=np.random.default_rng(0))
     best = np.full(features.shape[:2], -60.0, np.float32)
     for component in range(components):
-        own = samples[member == component]
+        own = points[member == component]
         if len(own) < 12:
             continue
         mean, covariance = own.mean(0), np.cov(own.T) + 0.004 * np.eye(3)
         root = np.linalg.inv(np.linalg.cholesky(covariance)).astype(np.float32)
         whitened = (features - mean.astype(np.float32)) @ root.T
-        constant = np.log(len(own) / len(samples)) + np.log(np.linalg.det(root))
+        constant = np.log(len(own) / len(points)) + np.log(np.linalg.det(root))
         best = np.maximum(best, constant - 0.5 * (whitened**2).sum(-1))
     return best

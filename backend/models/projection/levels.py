@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import block_diag, csr_matrix
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32, RigArrays, SplatArrays
 from backend.protocol.binding import bind, deform
@@ -213,7 +213,7 @@ def _hair_texture(surface: Surface, seen: Observation, label: F32, trust: F32, f
         return texture
     middle = float(np.median(surface.position[:, 2]))
     scatter = np.random.default_rng(0).normal(0, 0.004, (len(target), 3))
-    _, near = cKDTree(fold(surface.position[source], middle)).query(fold(surface.position[target], middle) + scatter)
+    _, near = KDTree(fold(surface.position[source], middle)).query(fold(surface.position[target], middle) + scatter)
     residue = (seen.color - filled)[source]
     residue -= residue.mean(0)
     texture[target] = (1 - trust[target, None]) * np.clip(residue[near], -0.25, 0.25)
@@ -265,7 +265,7 @@ def _solved(
     """Solve head and shoulders together in the first view."""
     both = SplatArrays.concatenate([splats, shoulders])
     position, rotation, scale = deform(bind(head.rig, both), head.posed[0])
-    smoothness = block_diag([laplacian, csr_matrix((len(shoulders), len(shoulders)))], format="csr")
+    smoothness = csr_matrix(block_diag([laplacian, csr_matrix((len(shoulders), len(shoulders)))]))
     movable = np.concatenate([free, np.ones(len(shoulders), bool)])
     color = solve_colors(
         head.views[0], position, rotation, scale, both.opacity, both.rgb, movable, smoothness,

@@ -31,7 +31,7 @@ def graph_laplacian(pairs: NDArray, count: int, weights: NDArray | None = None) 
     w = np.ones(len(pairs)) if weights is None else weights
     rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
     adjacency = sp.coo_matrix((np.concatenate([w, w]), (rows, columns)), (count, count)).tocsr()
-    return (sp.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency).tocsr()
+    return sp.csr_matrix(sp.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency)
 
 
 def cotangent_laplacian(vertices: NDArray, faces: NDArray) -> tuple[sp.csr_matrix, F64]:
@@ -65,20 +65,20 @@ def extend(energy: sp.csr_matrix, fixed: NDArray, values: NDArray) -> F64:
 
     Parts of the mesh without a fixed vertex get zero.
     """
-    count = energy.shape[0]
+    count = len(energy.diagonal())
     field = np.zeros((count, values.shape[1]))
     field[fixed] = values
     free = np.setdiff1d(np.arange(count), fixed)
     if len(free) == 0:
         return field
-    rows = energy[free]
-    matrix = rows[:, free]
+    rows = sp.csr_matrix(energy[free])
+    matrix = sp.csr_matrix(rows[:, free])
     floor = 1e-9 * max(float(abs(matrix.diagonal()).mean()), 1e-12)
     field[free] = solve_symmetric(matrix + floor * sp.identity(len(free)), -(rows[:, fixed] @ values))
     return field
 
 
-def solve_symmetric(matrix: sp.spmatrix, right: NDArray) -> F64:
+def solve_symmetric(matrix: sp.csr_matrix, right: NDArray) -> F64:
     """Solve a symmetric positive definite sparse system for all columns of `right` [V, K]."""
     factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     return factor.solve(np.ascontiguousarray(right, np.float64))

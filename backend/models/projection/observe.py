@@ -108,7 +108,7 @@ def observe(
 def _visible(view: View, pixels: F32, faces: NDArray) -> NDArray[np.bool_]:
     """In front of the depth buffer, drawn at twice the view's resolution so that thin parts survive."""
     fine = 2 if view.size <= 512 else 1
-    _, _, depth = rasterize_mesh(pixels * np.float32([fine, fine, 1]), faces, view.size * fine, view.size * fine)
+    _, _, depth = rasterize_mesh(pixels * np.array([fine, fine, 1], np.float32), faces, view.size * fine, view.size * fine)
     nearest = ndimage.maximum_filter(np.where(np.isfinite(depth), depth, 0), 3)
     place = np.clip((pixels[:, :2] * fine).astype(int), 0, view.size * fine - 1)
     in_crop = ((pixels[:, :2] > 1) & (pixels[:, :2] < view.size - 2)).all(1)

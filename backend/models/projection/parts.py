@@ -11,9 +11,9 @@ from .anatomy import Anatomy
 from .observe import Observation, VertexKinds
 from .view import View
 
-CAVITY_RIM, CAVITY_DEEP = np.float32([0.42, 0.16, 0.15]), np.float32([0.07, 0.025, 0.025])
-TONGUE = np.float32([0.60, 0.29, 0.28])
-ENAMEL = np.float32([0.80, 0.76, 0.70])
+CAVITY_RIM, CAVITY_DEEP = np.array([0.42, 0.16, 0.15], np.float32), np.array([0.07, 0.025, 0.025], np.float32)
+TONGUE = np.array([0.60, 0.29, 0.28], np.float32)
+ENAMEL = np.array([0.80, 0.76, 0.70], np.float32)
 
 
 def color_parts(
@@ -71,7 +71,9 @@ def _eye(position: F32, color: F32, weight: F32) -> F32:
     ring = np.stack([np.bincount(bins, weight * color[:, c], 25) for c in range(3)], 1) / np.maximum(mass, 1e-6)[:, None]
     known = np.flatnonzero(mass > 0.15)
     if len(known) == 0:
-        return np.where(angle[:, None] < 0.5, np.float32([0.25, 0.17, 0.12]), np.float32([0.80, 0.77, 0.74])).astype(np.float32)
+        return np.where(angle[:, None] < 0.5, np.array([0.25, 0.17, 0.12], np.float32), np.array([0.80, 0.77, 0.74], np.float32)).astype(
+            np.float32
+        )
     white = weight * (angle > 0.55)
     sclera = np.percentile(color[white > 0.1], 75, axis=0) if (white > 0.1).sum() > 6 else ring[known[-1]]
     ring = np.stack([np.interp(np.arange(25), known, ring[known, c]) for c in range(3)], 1)

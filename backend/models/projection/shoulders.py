@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32, RigArrays, SplatArrays
 from backend.protocol.binding import quaternions
@@ -17,6 +16,7 @@ from backend.splats import rasterize_mesh
 from .anatomy import Anatomy
 from .gaussians import as_sh
 from .labels import HAIR, SKIN, Labels, collar_rows
+from .regions import carried_outwards, connected_parts, depth_inside
 from .view import BORDER, View
 
 BUDGET = 9000
@@ -66,10 +66,10 @@ def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Ana
     free = (view.matte > 0.15) & ~head & view.inside
     free = _connected_below(free, int(min(chin + 0.1 * width, size - 1)))
     under_chin = head & (rows > chin + 0.12 * width)
-    away = ndimage.distance_transform_edt(~head)
+    away = depth_inside(~head)
     beside = _ramp(away, 0.05 * width, 0.12 * width)
     below = _ramp(rows, chin - 0.30 * width, chin - 0.05 * width)
-    thick = cv2.dilate((ndimage.distance_transform_edt(free | under_chin) > 0.025 * width).astype(np.uint8), _disc(0.03 * width)) > 0
+    thick = cv2.dilate((depth_inside(free | under_chin) > 0.025 * width).astype(np.uint8), _disc(0.03 * width)) > 0
     share = (np.maximum(below, beside) * thick).astype(np.float32)
     collar = np.minimum(collar_rows(view, labels), chin + 0.25 * width)[None]
     neck_rim = (labels.probability[..., SKIN] > 0.5) & (away < 0.06 * width) & (rows < collar + 0.03 * width)
@@ -85,7 +85,7 @@ def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Ana
 
 def _connected_below(free: NDArray[np.bool_], row: int) -> NDArray[np.bool_]:
     """Parts of a mask that reach below a row: the body, not a hand or a hat's tip above."""
-    parts, _ = ndimage.label(free)
+    parts = connected_parts(free)
     wanted = np.unique(parts[row:])
     return np.isin(parts, wanted[wanted > 0])
 
@@ -100,10 +100,9 @@ def _border_fade(view: View) -> F32:
 
 def _continued_color(view: View, body: NDArray[np.bool_], under: NDArray[np.bool_], width: float) -> F32:
     """The body's colours, carried on smoothly under the head."""
-    core = ndimage.binary_erosion(body & (view.matte > 0.9), iterations=2)
+    core = cv2.erode((body & (view.matte > 0.9)).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=2) > 0
     core = core if core.sum() > 50 else body
-    index = ndimage.distance_transform_edt(~core, return_distances=False, return_indices=True)
-    spread = view.foreground[index[0], index[1]]
+    spread = carried_outwards(view.foreground, core)
     spread = cv2.GaussianBlur(spread, (0, 0), max(1.0, 0.05 * width))
     return np.where(under[..., None], spread, view.foreground).astype(np.float32)
 
@@ -126,7 +125,7 @@ def _body_depth(
     middle = float(view.camera.project(column)[:, 2].mean())
     reach = 0.9 * width
     padded = np.pad(person | (view.matte > 0.5), ((0, int(reach)), (int(reach), int(reach))), mode="edge")
-    distance = np.minimum(ndimage.distance_transform_edt(padded), reach)[:size, int(reach) : int(reach) + size]
+    distance = np.minimum(depth_inside(padded), reach)[:size, int(reach) : int(reach) + size]
     distance = cv2.GaussianBlur(distance.astype(np.float32), (0, 0), 0.06 * width)
     depth = middle + 0.02 * anatomy.unit - (np.sqrt(distance / reach) * BULGE - 0.5 * BULGE) * anatomy.unit
     limit = np.where(np.isfinite(head_depth), head_depth + BEHIND_NECK * anatomy.unit, -np.inf)
@@ -250,10 +249,10 @@ def _bound(placed: _Placed, hair: NDArray[np.bool_], rig: RigArrays, anatomy: An
     still_top = rig.vertices[rig.faces[still], 1].max()
     skin = (np.minimum(anatomy.body, 1 - anatomy.face)[rig.faces] > 0.5).all(1)
     carriers = np.flatnonzero(skin)
-    nearest_still = still[cKDTree(centres[still]).query(placed.position)[1]]
+    nearest_still = still[KDTree(centres[still]).query(placed.position)[1]]
     face = nearest_still
     if len(carriers):
-        nearest = carriers[cKDTree(centres[carriers]).query(placed.position)[1]]
+        nearest = carriers[KDTree(centres[carriers]).query(placed.position)[1]]
         chin = rig.vertices[anatomy.landmark[152], 1] if anatomy.landmark[152] >= 0 else still_top + 0.07 * anatomy.unit
         face = np.where(hair & (placed.position[:, 1] > chin - 0.02 * anatomy.unit), nearest, nearest_still)
     return SplatArrays(

@@ -82,9 +82,9 @@ class Surface:
             position=np.concatenate([self.position, self._bulged_middles(low[first], high[first])]),
             faces=np.concatenate([self.faces[~pick], children.astype(np.int32)]),
             face=np.concatenate([self.face, root[first // 3]]),
-            barycentric=np.concatenate([self.barycentric, halves.reshape(-1, 3)[first]]),
+            barycentric=np.concatenate([self.barycentric, halves.reshape(-1, 3)[first]]).astype(np.float32),
             root=np.concatenate([self.root[~pick], np.repeat(root, 4)]),
-            corners=np.concatenate([self.corners[~pick], child_corners]),
+            corners=np.concatenate([self.corners[~pick], child_corners]).astype(np.float32),
         )
 
     def _bulged_middles(self, a: NDArray, b: NDArray, bulge: float = 0.75) -> F32:
@@ -113,7 +113,7 @@ class Surface:
     def local(self, rig: RigArrays) -> LocalSplats:
         """The vertices bound as splats are (see `backend.protocol.binding`)."""
         count = len(self.position)
-        rotation = np.tile(np.float32([1, 0, 0, 0]), (count, 1))
+        rotation = np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1))
         one = np.ones((count, 3), np.float32)
         splats = SplatArrays(self.position, rotation, one, one[:, 0], one[:, None], self.face, self.barycentric)
         return bind(rig, splats)

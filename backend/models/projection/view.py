@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from backend.protocol.avatar import F32, Driver
 from backend.tracking.portrait import Portrait
 
 from .anatomy import OVAL
 from .camera import Camera
+from .regions import carried_outwards, connected_parts
 
 SIDE = 2.2
 """Side of the crop in sides of the landmarks' box: shows the shoulders; 1.65 cuts big hair."""
@@ -54,7 +54,7 @@ class View:
         zoom = size / side
         image = np.clip(_crop(portrait.image, box, size), 0, 1)
         inside = _crop(np.ones(portrait.image.shape[:2], np.float32), box, size, border=0.0) > 0.99
-        landmarks = (portrait.face.landmarks - np.float32([box[0], box[1], 0])) * np.float32(zoom)
+        landmarks = (portrait.face.landmarks - np.array([box[0], box[1], 0], np.float32)) * np.float32(zoom)
         coarse = np.clip(_crop(portrait.matte, box, size), 0, 1)
         matte = _clean_matte(coarse, landmarks) * inside
         return View(
@@ -84,13 +84,12 @@ class View:
 
     def at(self, picture: NDArray, pixels: NDArray, order: int = 1) -> F32:
         """Sample a picture [S, S] or [S, S, C] of this crop at x, y [N, 2]; order 1 is linear, 3 cubic."""
-        grid = np.ascontiguousarray(pixels[:, None, :2] - 0.5, np.float32)
+        x, y = (np.ascontiguousarray(pixels[:, axis : axis + 1] - 0.5, np.float32) for axis in (0, 1))
         mode = cv2.INTER_CUBIC if order == 3 else cv2.INTER_LINEAR
-        out = [
-            cv2.remap(np.ascontiguousarray(picture, np.float32), part, None, mode, borderMode=cv2.BORDER_REPLICATE)
-            for part in np.array_split(grid, max(1, -(-len(grid) // 30000)))  # OpenCV's remap is limited to 32767 rows
-        ]
-        return np.concatenate(out)[:, 0]
+        source = np.ascontiguousarray(picture, np.float32)
+        parts = np.array_split(np.arange(len(x)), max(1, -(-len(x) // 30000)))  # OpenCV's remap is limited to 32767 rows
+        out = [cv2.remap(source, x[part], y[part], mode, borderMode=cv2.BORDER_REPLICATE) for part in parts]
+        return np.asarray(np.concatenate(out)[:, 0], np.float32)
 
     def polygon(self, landmarks: tuple[int, ...]) -> NDArray[np.bool_]:
         """[S, S] pixels inside the loop of those landmarks."""
@@ -123,7 +122,8 @@ def _crop(picture: F32, box: tuple[int, int, int, int], size: int, border: float
     part = picture[max(0, y0) : max(y1, 1), max(0, x0) : max(x1, 1)]
     kind = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
     part = cv2.copyMakeBorder(np.ascontiguousarray(part), *pads, kind, value=border or 0.0)
-    return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if x1 - x0 > size else cv2.INTER_CUBIC)
+    scaled = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if x1 - x0 > size else cv2.INTER_CUBIC)
+    return np.asarray(scaled, np.float32)
 
 
 def _clean_matte(matte: F32, landmarks: F32) -> F32:
@@ -133,7 +133,7 @@ def _clean_matte(matte: F32, landmarks: F32) -> F32:
     cv2.fillPoly(hull, [np.round(landmarks[list(OVAL), :2]).astype(np.int32)], 1)
     face = cv2.erode(hull, np.ones((3, 3), np.uint8), iterations=max(1, int(0.01 * size))) > 0
     matte = np.where(face, 1, matte).astype(np.float32)
-    parts, _ = ndimage.label(matte > 0.5)
+    parts = connected_parts(matte > 0.5)
     nose = np.clip(landmarks[4, :2].astype(int), 0, size - 1)
     own = (parts == parts[nose[1], nose[0]]).astype(np.uint8)
     grown = cv2.dilate(own, np.ones((3, 3), np.uint8), iterations=max(1, int(0.02 * size)))
@@ -145,9 +145,6 @@ def _own_colors(image: F32, matte: F32) -> F32:
     and no halo of a generous matte comes along."""
     size = len(matte)
     solid = cv2.erode((matte > 0.97).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, size // 250)) > 0
-    if not solid.any():
-        return image
-    index = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
-    carried = cv2.GaussianBlur(image[index[0], index[1]], (0, 0), size / 250)
+    carried = cv2.GaussianBlur(carried_outwards(image, solid), (0, 0), size / 250)
     keep = cv2.GaussianBlur(np.clip((matte - 0.8) / 0.17, 0, 1), (0, 0), 1.0)[..., None]
     return (keep * image + (1 - keep) * carried).astype(np.float32)
