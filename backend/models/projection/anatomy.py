@@ -82,10 +82,10 @@ class Anatomy:
         teeth = np.maximum(teeth_upper, teeth_lower)
         body = 1 - np.clip(eyes + teeth + tongue + cavity, 0, 1)
         lid_fold, lashes = _upper_lids(rig, landmark, body)
-        right, left = (template[_present(landmark, loop)].mean(0) for loop in (RIGHT_EYE, LEFT_EYE))
-        unit = float(np.linalg.norm(left - right) / 0.0625)
+        right, left = (template[_some(landmark, loop)].mean(0) for loop in (RIGHT_EYE, LEFT_EYE))
+        unit = float(max(np.linalg.norm(left - right), 1e-3) / 0.0625)
         face, inner = _face_fields(template, landmark, unit, body)
-        chin = template[landmark[152]] if landmark[152] >= 0 else template[_present(landmark, OVAL)].min(0)
+        chin = template[landmark[152]] if landmark[152] >= 0 else template[_some(landmark, ())].min(0)
         neck, base = _neck_fields(rig, chin[1], unit, body, face)
         return Anatomy(
             landmark=landmark, eyes=eyes, teeth=teeth, teeth_upper=teeth_upper, teeth_lower=teeth_lower, tongue=tongue,
@@ -116,6 +116,24 @@ def _present(landmark: I32, wanted: tuple[int, ...]) -> NDArray[np.int64]:
     return np.asarray(found[found >= 0], np.int64)
 
 
+def _some(landmark: I32, wanted: tuple[int, ...]) -> NDArray[np.int64]:
+    """Vertices of those landmarks that exist, or of all that exist where none of them does."""
+    found = _present(landmark, wanted)
+    return found if len(found) else np.asarray(landmark[landmark >= 0], np.int64)
+
+
+def _outline(template: F32, landmark: I32, unit: float) -> F32:
+    """[N, 3] the face's oval, or, where the rig has too little of it, the hull of the landmarks that it has, widened."""
+    oval = template[_present(landmark, OVAL)]
+    if len(oval) >= 24:
+        return oval
+    points = template[_some(landmark, ())]
+    hull = points[np.asarray(cv2.convexHull(np.ascontiguousarray(points[:, :2], np.float32), returnPoints=False), np.int64)[:, 0]]
+    outwards = hull - hull.mean(0)
+    outwards[:, 2] = 0
+    return hull + 0.018 * unit * outwards / np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-9)
+
+
 def _indicator(rig: Rig, names: tuple[str, ...], count: int) -> F32:
     field = np.zeros(count, np.float32)
     for name in names:
@@ -125,12 +143,12 @@ def _indicator(rig: Rig, names: tuple[str, ...], count: int) -> F32:
 
 def _face_fields(template: F32, landmark: I32, unit: float, body: F32) -> tuple[F32, F32]:
     """Signed distance to the oval in the frontal plane, on the front half; the inner face ends at the brows."""
-    oval = template[_present(landmark, OVAL)]
+    oval = _outline(template, landmark, unit)
     polygon = np.ascontiguousarray(oval[:, None, :2], np.float32)
     distance = np.array([cv2.pointPolygonTest(polygon, (float(x), float(y)), True) for x, y in template[:, :2]], np.float32)
     front = template[:, 2] > oval[:, 2].min() - 0.012 * unit
     inside = np.where(front, distance, -1) / (1e-3 * unit)
-    brow = template[_present(landmark, BROWS), 1].max()
+    brow = template[_some(landmark, BROWS), 1].max()
     below_brow = (brow + 0.006 * unit - template[:, 1]) / (6e-3 * unit)
     face = np.clip(inside / 4 + 0.5, 0, 1) * body
     inner = np.clip(np.minimum((inside - 4) / 8, below_brow), 0, 1) * body
@@ -166,8 +184,9 @@ def _upper_lids(rig: Rig, landmark: I32, body: F32) -> tuple[F32, F32]:
 
 def _scalp_field(template: F32, landmark: I32, chin: float, unit: float, body: F32, face: F32) -> F32:
     """Above a line that falls from over the ears to the nape."""
-    brow = template[_present(landmark, BROWS), 1].max()
-    ear = template[_present(landmark, (234, 454)), 2].mean()
+    brow = template[_some(landmark, BROWS), 1].max()
+    rims = template[_present(landmark, (234, 454)), 2]
+    ear = rims.mean() if len(rims) else template[_some(landmark, ()), 2].min() - 0.01 * unit
     back = np.clip((ear - 0.01 * unit - template[:, 2]) / (0.045 * unit), 0, 1)
     line = chin + (0.95 - 0.6 * back) * (brow - chin)
     return (np.clip((template[:, 1] - line) / (0.012 * unit) + 0.5, 0, 1) * body * (1 - face)).astype(np.float32)

@@ -110,6 +110,12 @@ def _posed(rig: RigArrays, driver: Driver, correction: F32) -> F32:
     return pose_vertices(replace(rig, vertices=rig.vertices + correction), driver.expression, driver.pose)
 
 
+def _still_base(weights: F32) -> F32:
+    """Skinning weights whose neck base is the root's alone, so that shoulders bound there do not tilt with the head."""
+    still = weights[:, :1] > 0.99
+    return np.where(still, np.eye(weights.shape[1], dtype=np.float32)[0], weights).astype(np.float32)
+
+
 def _below_collar(view: View, labels: Labels, posed: F32) -> F32:
     """[V] how far each posed vertex lies below the collar in the photo, metres; negative above it."""
     pixels = view.camera.project(posed)
@@ -129,6 +135,7 @@ def _bake(rig, fitted, order, anatomy, views, labels, ears) -> tuple[RigArrays, 
     baked = replace(
         baked,
         joints=bare.joints,  # of the bare head: hair must not move the joints
+        weights=_still_base(baked.weights),
         expressions=np.concatenate([baked.expressions, -closing[None]]).astype(np.float32),
         expression_names=(*baked.expression_names, LIPS_PARTED),
     )

@@ -244,7 +244,7 @@ def _matched_color(picture: F32, side: F32, view: View, pixels: F32) -> F32:
 def _bound(placed: _Placed, hair: NDArray[np.bool_], rig: RigArrays, anatomy: Anatomy) -> SplatArrays:
     """Bind hair beside the head to the nearest triangle of scalp or neck, the rest to the still base of the neck."""
     root = rig.weights[:, 0][rig.faces].min(1)
-    still = np.flatnonzero(root > min(0.99, root.max() - 1e-6))
+    still = np.flatnonzero(root > min(0.9999, root.max() - 1e-6))  # a triangle that tilts a little moves far splats a lot
     centres = rig.vertices[rig.faces].mean(1)
     still_top = rig.vertices[rig.faces[still], 1].max()
     skin = (np.minimum(anatomy.body, 1 - anatomy.face)[rig.faces] > 0.5).all(1)
