@@ -29,6 +29,7 @@ def evaluate(
     from backend.evaluation import evaluate as measure
     from backend.models import reconstructor
     from backend.rig import load_rig
+    from backend.tracking import with_landmarks
 
     with TerminalListener("evaluate", quiet=as_json) as listener:
         listener.progress(0.0, "evaluate")
@@ -37,7 +38,7 @@ def evaluate(
             listener.progress(done / count, "evaluate", f"head {done} of {count}: {figures.get('median_mm', 0):.2f} mm")
 
         options = EvaluationOptions(tuple(identities), yaws, lod)
-        result = measure(heads, reconstructor(model), load_rig(rig), options, report=report)
+        result = measure(heads, reconstructor(model), with_landmarks(load_rig(rig)), options, report=report)
     emit(as_json, {**result, **listener.timings()}, _table(result))
 
 

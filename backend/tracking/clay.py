@@ -19,7 +19,7 @@ SIZE = 384
 SUPERSAMPLING = 2
 MARGIN = 1.5
 """Height of the picture over the head's."""
-CLAY, BACKGROUND, HOLLOW = np.float32([0.74, 0.60, 0.52]), 0.82, 0.12
+CLAY, BACKGROUND, HOLLOW = np.array([0.74, 0.60, 0.52], np.float32), 0.82, 0.12
 AMBIENT = 0.35
 LIGHTS = ((np.array([-0.35, -0.55, -0.75]), 0.45), (np.array([0.65, -0.25, -0.70]), 0.25))
 """Soft key and fill: directions towards them in the camera's frame (x right, y down, z forward), and strengths."""

@@ -44,7 +44,7 @@ def ear_labels(vertices: NDArray, faces: NDArray, landmarks: F64) -> dict[str, N
     laplacian, area = cotangent_laplacian(points, faces)
     energy = (laplacian @ sp.diags(1 / area) @ laplacian).tocsr()
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = sp.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(points),) * 2).tocsr()
+    graph = sp.csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(points),) * 2)
     piece = connected_components(graph, directed=False)[1]
     labels = {}
     for name, (side, _, brow) in SIDES.items():
@@ -74,7 +74,7 @@ def _standing_out(points: F64, faces: NDArray, energy: sp.csr_matrix, box: NDArr
         return out
     rows = energy[free]
     plate = points.copy()
-    plate[free] = spsolve(rows[:, free].tocsc(), -(rows[:, fixed] @ points[fixed]))
+    plate[free] = np.asarray(spsolve(rows[:, free].tocsc(), -(rows[:, fixed] @ points[fixed])))
     # Against the nearest point of the plate, along its normal: the plate's points also slide within it.
     _, nearest = KDTree(plate).query(points[free])
     out[free] = ((points[free] - plate[nearest]) * vertex_normals(plate, faces)[nearest]).sum(1) > least
