@@ -171,6 +171,20 @@ def test_nearest_point_agrees_with_trimesh():
     assert barycentric.min() >= 0
 
 
+def test_ears_of_one_piece_with_the_head_are_labelled(shared: Path, tracker: Tracker):
+    rig = with_landmarks(load_rig(shared / "data" / "ict_facekit" / "ict_facekit.npz"), tracker)
+    place = places(rig)
+    for name, cheek, sign in (("ear_left", 454, 1), ("ear_right", 234, -1)):
+        ear = rig.template[rig.labels[name]]
+        size = np.ptp(ear, axis=0)
+        assert 0.045 < size[1] < 0.085, "as tall as ears are"
+        assert 0.02 < size[2] < 0.06
+        level = np.abs(rig.template[:, 1] - place[2, 1]) < 0.05
+        assert np.abs(ear[:, 0]).max() == np.abs(rig.template[level, 0]).max(), "the widest of the head"
+        assert (ear[:, 0] * sign > 0.05).all()
+        assert (ear[:, 2] < place[cheek, 2] + 0.012).all(), "behind the cheek"
+
+
 def inner_face_psnr(avatar: Avatar, portrait: Portrait) -> float:
     """The avatar in its photo's own view against the photo, within the face's outline less a margin; dB."""
     driver, size = avatar.drivers[0], 640
