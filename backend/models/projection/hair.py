@@ -25,6 +25,8 @@ NECK_RANGE = (-0.026, 0.012)
 STEP = 0.0007
 INSET = 0.0035
 """Metres that the surface stays inside the matte's edge: splats reach beyond their centres."""
+BACK_FLATNESS, NAPE_HOLLOW = 0.4, 0.006
+"""Share of the height, and metres; measured against rendered heads seen from 30 and 45 degrees."""
 _PASSES = 4
 MEASURED_WEIGHT, STILL_WEIGHT = 12.0, 1e3
 """Against the membrane's cotangent weights, which are of order one."""
@@ -79,7 +81,15 @@ def raise_hair(
         right = MEASURED_WEIGHT * total[:, None]
         height = mesh.solve_symmetric(energy + sp.diags(held[:, 0] + 1e-6), right)[:, 0]
         height = np.clip(height, low, high) * (anatomy.body > 0.5)
-    return height.astype(np.float32)
+    facing = views[0].camera.facing(posed[0], mesh.vertex_normals(posed[0], faces))
+    return (height - _flatter_back(height, facing, anatomy)).astype(np.float32)
+
+
+def _flatter_back(height: NDArray, facing: F32, anatomy: Anatomy) -> NDArray:
+    """[V] metres to take off behind the outline: hair lies flatter there than where it was measured, the nape is hollow."""
+    backness = np.clip((-facing - 0.35) / 0.4, 0, 1) * (anatomy.body > 0.5)
+    nape = np.clip(1 - np.abs(anatomy.neck - 0.5) * 1.2, 0, 1) * np.clip(1 - anatomy.base * 2, 0, 1)
+    return backness * (BACK_FLATNESS * np.maximum(height, 0) + NAPE_HOLLOW * anatomy.unit * nape)
 
 
 def _still_vertices(anatomy: Anatomy) -> NDArray[np.bool_]:

@@ -168,9 +168,11 @@ def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     axes = np.stack([first, np.cross(normal, first), normal], 2)
     position = view.camera.unproject(np.concatenate([pixels, depth[:, None]], 1))
-    if back:  # along the camera's axis, so that the back is as wide as the front
+    if back:  # along the camera's axis, so that the back is as wide as the front; thin above the shoulders' line
         rear = float(np.percentile(relief.depth[relief.region], 98))
-        position = position + view.camera.world_to_camera[2, :3] * np.maximum(2 * (rear - depth), 0.01)[:, None]
+        torso = _ramp(pixels[:, 1], view.landmarks[152, 1] + 0.15 * view.face_width, view.landmarks[152, 1] + 0.4 * view.face_width)
+        thickness = np.maximum(2 * (rear - depth) * torso, 0.01)
+        position = position + view.camera.world_to_camera[2, :3] * thickness[:, None]
     return _Placed(
         position=position.astype(np.float32),
         axes=np.einsum("ji,njk->nik", view.camera.world_to_camera[:3, :3], axes).astype(np.float32),
