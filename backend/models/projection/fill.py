@@ -40,7 +40,13 @@ class Fill:
 
 
 def fill_labels(
-    anatomy: Anatomy, hair_height: F32, seen: Observation, above_collar: NDArray[np.bool_], present: NDArray, ears: dict[str, bool]
+    neutral: F32,
+    anatomy: Anatomy,
+    hair_height: F32,
+    seen: Observation,
+    above_collar: NDArray[np.bool_],
+    present: NDArray,
+    ears: dict[str, bool],
 ) -> F32:
     """[V, 3] label probabilities on the whole head from those observed.
 
@@ -54,7 +60,9 @@ def fill_labels(
     for side, sign in (("left", 1), ("right", 0)):
         below_ear |= (anatomy.left == sign) & (anatomy.scalp < 0.5) & ears[side]
     if present[HAIR]:
-        field.pin(unseen & (anatomy.scalp > 0.5), HAIR, 0.05)
+        field.pin(unseen & (anatomy.scalp > 0.5), HAIR, 0.4)  # not less: skin beside the ears would spread over the back
+        if all(ears.values()):
+            field.pin(unseen & above_collar & _below_ears(neutral, anatomy), SKIN, 0.4)  # short hair ends at the nape
         field.pin(unseen & (hair_height > 0.009 * anatomy.unit) & (anatomy.neck < 0.3) & ~below_ear, HAIR, 0.4)
     field.pin(unseen & (anatomy.neck > 0.9) & (anatomy.base > 0.5), CLOTH if present[CLOTH] else SKIN, 0.05)
     field.pin(unseen & above_collar & (anatomy.neck > 0.5) & (hair_height < 0.005 * anatomy.unit), SKIN, 0.03)
@@ -72,6 +80,12 @@ def fill_labels(
     sharpness = 2.2 + 4.0 * np.clip(1 - 2 * weight, 0, 1)[:, None]
     label = np.clip((label - 0.5) * sharpness + 0.5, 0, 1) + 1e-6
     return (label / label.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _below_ears(neutral: F32, anatomy: Anatomy) -> NDArray[np.bool_]:
+    """[V] lower than the ears' lobes."""
+    own = anatomy.ears > 0.5
+    return neutral[:, 1] < neutral[own, 1].min() if own.any() else np.zeros(len(neutral), bool)
 
 
 class _Pinned:

@@ -55,7 +55,22 @@ def label_pixels(view: View, ears: dict[str, bool]) -> Labels:
     scores = cv2.GaussianBlur(np.clip(scores, -60, 60), (0, 0), blur)
     scores -= scores.max(-1, keepdims=True)
     weight = np.exp(scores)
-    return Labels((weight / weight.sum(-1, keepdims=True)).astype(np.float32), colour, present)
+    probability = (weight / weight.sum(-1, keepdims=True)).astype(np.float32)
+    if present[HAIR]:
+        colour[HAIR] = _back_of_hair(view, probability[..., HAIR], colour[HAIR])
+    return Labels(probability, colour, present)
+
+
+def _back_of_hair(view: View, hair: F32, seeded: F32) -> F32:
+    """[3] colour for hair that is not seen: towards the darker half of what is, for the photo's light shines on its front."""
+    sure = cv2.erode(((hair > 0.9) & (view.matte > 0.97)).astype(np.uint8), np.ones((3, 3)), iterations=2) > 0
+    sure[int(np.clip(view.landmarks[152, 1], 0, view.size)) :] = False
+    if sure.sum() < 60:
+        return seeded
+    pixels = view.foreground[sure]
+    brightness = pixels.sum(1)
+    darker = pixels[brightness <= np.median(brightness)]
+    return (0.5 * np.median(darker, 0) + 0.5 * np.median(pixels, 0)).astype(np.float32)
 
 
 def _same_paint(a: NDArray, b: NDArray) -> bool:

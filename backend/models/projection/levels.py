@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import block_diag, csr_matrix
-from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32, RigArrays, SplatArrays
 from backend.protocol.binding import bind, deform
@@ -18,8 +17,9 @@ from backend.splats import rasterize_mesh
 from . import mesh
 from .anatomy import Anatomy
 from .blend import blend
-from .fill import Fill, fold
+from .fill import Fill
 from .gaussians import as_sh, select, surface_splats
+from .hair_texture import HairTexture
 from .labels import HAIR, Labels
 from .mouth import MouthPixels
 from .observe import Observation, VertexKinds, observe
@@ -47,7 +47,7 @@ class Head:
         views, labels, mouths, posed: one a portrait, the most frontal first; posed are rig vertices [V, 3].
         gains: [V, 3] a view (see `blend.light_gains`).
         hair_height: [V] metres, see `raise_hair`. buried: [V] 1 where clothes cover the neck, and below.
-        fill: completion over rig vertices. ears: which ears show. skin: [3] typical colour.
+        fill: completion over rig vertices. ears: which ears show. skin: [3] typical colour. hair: what unseen hair looks like.
     """
 
     rig: RigArrays
@@ -62,6 +62,7 @@ class Head:
     fill: Fill
     ears: dict[str, bool]
     skin: F32
+    hair: HairTexture | None
 
 
 def kinds_on(surface: Surface, rig: RigArrays, anatomy: Anatomy, hair_height: F32) -> VertexKinds:
@@ -197,27 +198,17 @@ def _surface_colors(surface: Surface, kinds: VertexKinds, seen: Observation, lab
     filled = surface.sample(head.rig, head.fill.blended)
     agreement = np.clip((label * seen.label).sum(1) * 2.5 - 0.75, 0, 1)
     trust = seen.weight * np.maximum(agreement, kinds.inner > 0.3)
-    filled = filled + _hair_texture(surface, seen, label, trust, filled, head.views[0].eye_row)
+    filled = _with_strands(filled, surface, label, trust, head)
     color = trust[:, None] * seen.color + (1 - trust[:, None]) * filled
     return color_parts(color.astype(np.float32), surface.position, kinds, head.anatomy, head.rig.vertices, seen, head.views[0], head.skin)
 
 
-def _hair_texture(surface: Surface, seen: Observation, label: F32, trust: F32, filled: F32, eye_row: float) -> F32:
-    """[N, 3] what observed hair differs from its smooth fill, lent to hair that is not seen (nearest, the back folded)."""
-    hair = label[:, HAIR] > 0.6
-    above_eyes = seen.pixels[:, 1] < eye_row
-    source = np.flatnonzero(hair & above_eyes & (trust > 0.6) & (seen.label[:, HAIR] > 0.8))
-    target = np.flatnonzero(hair & (trust < 0.6))
-    texture = np.zeros_like(filled)
-    if len(source) < 50 or len(target) == 0:
-        return texture
-    middle = float(np.median(surface.position[:, 2]))
-    scatter = np.random.default_rng(0).normal(0, 0.004, (len(target), 3))
-    _, near = KDTree(fold(surface.position[source], middle)).query(fold(surface.position[target], middle) + scatter)
-    residue = (seen.color - filled)[source]
-    residue -= residue.mean(0)
-    texture[target] = (1 - trust[target, None]) * np.clip(residue[near], -0.25, 0.25)
-    return texture
+def _with_strands(filled: F32, surface: Surface, label: F32, trust: F32, head: Head) -> F32:
+    """[N, 3] the smooth fill, with the texture of seen hair where hair is not seen."""
+    if head.hair is None:
+        return filled
+    unseen = np.clip(label[:, HAIR] * 1.5 - 0.25, 0, 1) * (1 - trust)
+    return np.clip(filled * np.exp(unseen[:, None] * head.hair.at(surface.position, surface.normals)), 0, 1)
 
 
 def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F32, head: Head) -> F32:

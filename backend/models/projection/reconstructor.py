@@ -24,7 +24,8 @@ from .blend import blend, light_gains
 from .ears import tuck_ears, visible_ears
 from .fill import Fill, fill_colors, fill_labels
 from .hair import raise_hair
-from .labels import SKIN, Labels, label_pixels, rows_below_collar
+from .hair_texture import HairTexture
+from .labels import HAIR, SKIN, Labels, label_pixels, rows_below_collar
 from .levels import Head, build_level, kinds_on, observe_views
 from .mouth import close_lips, mouth_pixels, place_teeth
 from .shoulders import build_shoulders
@@ -86,13 +87,15 @@ def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, lis
     merged = blend(views, seen, gains, kinds.expressive)
     listener.progress(0.40, "fill", "completing what the photo hides")
     depth_below = _below_collar(views[0], labels[0], posed[0])
-    label = fill_labels(anatomy, height, merged, depth_below < 0, labels[0].present, ears)
+    label = fill_labels(baked.vertices, anatomy, height, merged, depth_below < 0, labels[0].present, ears)
     buried = np.maximum(anatomy.base, anatomy.neck * np.clip(depth_below / (0.012 * anatomy.unit) - 1.5, 0, 1)).astype(np.float32)
     fill = Fill(label, fill_colors(baked.vertices, anatomy, label, merged, labels[0], views[0].eye_row))
     listener.progress(0.43, "shoulders", "building the shoulders")
     shoulders = build_shoulders(views[0], labels[0], posed[0], baked, anatomy, buried)
 
-    head = Head(baked, anatomy, views, labels, mouths, posed, gains, height, buried, fill, ears, labels[0].colour[SKIN])
+    distance = float(np.median(views[0].camera.project(posed[0])[:, 2]))
+    hair = HairTexture.of(views[0], labels[0], distance / views[0].camera.focal) if labels[0].present[HAIR] else None
+    head = Head(baked, anatomy, views, labels, mouths, posed, gains, height, buried, fill, ears, labels[0].colour[SKIN], hair)
     lods = []
     for level, (start, end) in enumerate(LEVEL_SHARES):
         report = partial(_report_level, listener, level, start, end)
