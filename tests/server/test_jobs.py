@@ -95,12 +95,16 @@ def test_cancel_takes_at_most_a_second(backend, manner):
 
 
 def test_jobs_queue_in_order_and_say_how_many_come_before(client, shared_backend):
+    seen: list = []
+
     def submit(which: Client, name: str) -> str:
-        return which.connection.send(Reconstruct((f"{name}.jpg",), name=name, consent="stages=0.1"), portrait_payload([b"x"]))
+        """Two clients' sockets are not ordered among each other, so each request is accepted before the next is sent."""
+        request = which.connection.send(Reconstruct((f"{name}.jpg",), name=name, consent="stages=0.1"), portrait_payload([b"x"]))
+        seen.append(which._answer(request, 5))
+        return request
 
     with shared_backend.client() as other:
         first, second, third = submit(client, "one"), submit(other, "two"), submit(client, "three")
-        seen: list = []
         done = [client.wait(first, seen.append, 30), other.wait(second, seen.append, 30), client.wait(third, seen.append, 30)]
         assert [d.body.name for d in done] == ["one", "two", "three"]
         assert sorted(e.body.position for e in seen if isinstance(e.body, Accepted)) == [0, 1, 2]
