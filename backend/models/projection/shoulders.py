@@ -20,12 +20,12 @@ from .regions import carried_outwards, connected_parts, depth_inside
 from .view import BORDER, View
 
 BUDGET = 9000
-FRONT_SHARE = 0.8
+FRONT_SHARE = 0.87
 """Of the budget; the rest closes the body from behind, coarsely."""
 BULGE = 0.075
 """Metres between the relief's rim and its middle."""
-OVERLAP = 0.62
-"""Standard deviation of a disc over its cell's side."""
+OVERLAP, FLAT_OVERLAP = 0.62, 0.7
+"""Standard deviation of a disc over its cell's side, in detail and in flat parts: there blur does not show, gaps do."""
 BEHIND_NECK = 0.008
 """Metres that the relief keeps behind the neck's surface."""
 
@@ -176,10 +176,16 @@ def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
     return _Placed(
         position=position.astype(np.float32),
         axes=np.einsum("ji,njk->nik", view.camera.world_to_camera[:3, :3], axes).astype(np.float32),
-        scale=np.concatenate([stretch * metres[:, None] * OVERLAP, 0.15 * metres[:, None]], 1).astype(np.float32),
+        scale=np.concatenate([stretch * metres[:, None] * _overlap(step)[:, None], 0.15 * metres[:, None]], 1).astype(np.float32),
         opacity=np.clip(view.at(relief.opacity, pixels), 0, 0.97).astype(np.float32),
         color=np.clip(smooth, 0, 1).astype(np.float32),
     )
+
+
+def _overlap(side: F32) -> F32:
+    """[N] of each cell: the finest cells lie in detail, the coarsest in flat parts."""
+    coarseness = np.clip(np.log2(side / max(float(side.min()), 1e-6)) / 2, 0, 1)
+    return (OVERLAP + (FLAT_OVERLAP - OVERLAP) * coarseness).astype(np.float32)
 
 
 def _cells(view: View, relief: _Relief, budget: int, uniform: bool) -> tuple[F32, F32]:

@@ -34,7 +34,7 @@ def solve_colors(
     smoothness: csr_matrix,
     damping: F32,
     report: Callable[[float], None],
-    iterations: int = 20,
+    iterations: int = 30,
 ) -> F32:
     """Change the free colours so that the rendered view matches the photo; the others stay.
 

@@ -19,7 +19,7 @@ SIDE = 2.2
 """Side of the crop in sides of the landmarks' box: shows the shoulders; 1.65 cuts big hair."""
 BORDER = 0.022
 """Share of the crop at its sides and bottom in which the shoulders fade out."""
-LARGEST, SMALLEST = 768, 384
+LARGEST, SMALLEST = 768, 320
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class View:
         """Crop a portrait and keep only its person; the crop is at most `LARGEST` pixels a side."""
         box = crop_box(portrait)
         side = box[2] - box[0]
-        size = int(np.clip(side * 1.5, SMALLEST, LARGEST))
+        size = int(np.clip(side * 1.3, SMALLEST, LARGEST))
         zoom = size / side
         image = np.clip(_crop(portrait.image, box, size), 0, 1)
         inside = _crop(np.ones(portrait.image.shape[:2], np.float32), box, size, border=0.0) > 0.99
