@@ -87,8 +87,8 @@ def raise_hair(
 
 def _flatter_back(height: NDArray, facing: F32, anatomy: Anatomy) -> NDArray:
     """[V] metres to take off behind the outline: hair lies flatter there than where it was measured, the nape is hollow."""
-    backness = np.clip((-facing - 0.35) / 0.4, 0, 1) * (anatomy.body > 0.5)
-    nape = np.clip(1 - np.abs(anatomy.neck - 0.5) * 1.2, 0, 1) * np.clip(1 - anatomy.base * 2, 0, 1)
+    backness = np.clip((-facing - 0.35) / 0.4, 0, 1) * ~_still_vertices(anatomy) * (anatomy.face < 0.05)
+    nape = np.clip(1 - np.abs(anatomy.neck - 0.5) * 1.2, 0, 1) * (anatomy.neck > 0.02) * np.clip(1 - anatomy.base * 2, 0, 1)
     return backness * (BACK_FLATNESS * np.maximum(height, 0) + NAPE_HOLLOW * anatomy.unit * nape)
 
 
