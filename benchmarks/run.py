@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypedDict
 
 HERE = Path(__file__).resolve().parent
-BACKEND = ("raster", "wire", "reconstruct", "quality")
+BACKEND = ("reconstruct", "wire", "raster", "rig", "quality")
 BLENDER = ("playback", "viewport", "register")
 
 
