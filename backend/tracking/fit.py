@@ -33,6 +33,8 @@ OVAL_WEIGHT = 0.5
 HIDDEN_WEIGHT = 0.25
 TURNED = np.radians(30.0)
 SHUT = 0.6
+SAME_SHARE = 0.9
+"""Views whose say in the shape differs by less are equally frontal, within the landmark net's noise."""
 
 NOT_FITTED = frozenset({"jawOpen", "jawForward", "jawLeft", "jawRight", "mouthClose", "tongueOut"})
 """Expressions that landmarks cannot tell from the jaw's joint, or cannot see; nor those whose name starts with eyeLook."""
@@ -118,7 +120,9 @@ def fit_faces(faces: Sequence[Face], cameras: Sequence[F64], sizes: Sequence[tup
     prepared = prepare(rig)
     views = [view_of(f, k, prepared.model) for f, k in zip(faces, cameras, strict=True)]
     shape, states, views = solve_views(prepared.model, views)
-    reference = int(np.argmax([v.share for v in views]))
+    # Of views as good as the best, the first that the user gave.
+    shares = np.array([v.share for v in views])
+    reference = int(np.flatnonzero(shares > SAME_SHARE * shares.max())[0])
     shaped = rig.template + rig.shape_basis.astype(np.float64) @ shape
 
     residues = [_residue(prepared.model, v, s, shape) for v, s in zip(views, states, strict=True)]
