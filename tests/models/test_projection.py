@@ -253,3 +253,14 @@ def test_no_portrait_is_an_error():
 def test_unknown_model_says_which_exist():
     with pytest.raises(LookalikeError, match=model_names()[0]):
         reconstructor("nonsense")
+
+
+def test_ears_under_hair_stay_inside_the_head(avatar):
+    """The rig mesh is drawn and casts shadows in Blender: a covered ear must not stand out of the hair."""
+    head = builtin_head()
+    for side in ("left", "right"):
+        ear = np.abs(avatar.rig.vertices[head.labels[f"ear_{side}"]][:, 0])
+        heights = avatar.rig.vertices[head.labels[f"ear_{side}"]][:, 1]
+        scalp = avatar.rig.vertices[head.labels["scalp"]]
+        beside = scalp[(scalp[:, 1] > heights.min()) & (scalp[:, 1] < heights.max())]
+        assert ear.max() < np.abs(beside[:, 0]).max()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from backend.protocol.avatar import F32
+from backend.protocol.avatar import F32, I32
 
 from .anatomy import SKIN_SAMPLES, Anatomy
 from .labels import colour_features
 from .regions import depth_inside
 from .view import View
 
+SUNK, SUNK_DEPTH = 0.7, 0.02
+"""How far a covered ear shrinks, as a share, and how deep it goes into the head, metres."""
 TURNED = 0.17
 """Sine of the yaw from which the far ear hides behind the face."""
 
@@ -45,16 +47,28 @@ def visible_ears(view: View) -> dict[str, bool]:
     return found
 
 
-def tuck_ears(neutral: F32, posed: F32, anatomy: Anatomy, view: View, ears: dict[str, bool]) -> F32:
-    """Displacement [V, 3] that lays visible ears back until their outline stays inside the matte.
+def ears_apart(faces: I32, anatomy: Anatomy) -> bool:
+    """Whether the ears are pieces of their own. Where they are part of the head's skin (FLAME, ICT), hiding one would leave a hole."""
+    ear = anatomy.ears[faces] > 0.5
+    return bool((ear.all(1) | ~ear.any(1)).all())
 
-    An ear's vertices move towards the head in proportion to how far they stand out, so it stays attached.
+
+def tuck_ears(neutral: F32, faces: I32, posed: F32, anatomy: Anatomy, view: View, ears: dict[str, bool]) -> F32:
+    """Displacement [V, 3] that lays visible ears back until their outline stays inside the matte, and sinks covered ones.
+
+    A visible ear's vertices move towards the head in proportion to how far they stand out, so it stays attached. One that
+    hair covers has no splats; its mesh must not stand before those of the hair either.
     """
     move = np.zeros_like(neutral)
     outside = depth_inside(view.matte < 0.5)
     for side, sign in (("left", 1), ("right", -1)):
         own = np.flatnonzero((anatomy.ears > 0.5) & (anatomy.left == (sign > 0)))
-        if not ears[side] or len(own) == 0:
+        if len(own) == 0:
+            continue
+        if not ears[side]:
+            if ears_apart(faces, anatomy):
+                move[own] = SUNK * (neutral[own].mean(0) - neutral[own])
+                move[own, 0] -= sign * SUNK_DEPTH * anatomy.unit
             continue
         pixels = view.camera.project(posed[own])
         excess = np.percentile(view.at(outside, pixels), 97) * pixels[:, 2].mean() / view.camera.focal

@@ -17,6 +17,7 @@ from backend.splats import rasterize_mesh
 from . import mesh
 from .anatomy import Anatomy
 from .blend import blend
+from .ears import ears_apart
 from .fill import Fill
 from .gaussians import as_sh, select, surface_splats
 from .hair_texture import HairTexture
@@ -238,16 +239,10 @@ def _presence(surface: Surface, head: Head) -> F32:
     shown = np.where(eyes, surface.sample(rig, _front_of_eyes(rig.vertices, anatomy)), shown)
     left = surface.sample(rig, anatomy.left) > 0.5
     for side, own in (("left", left), ("right", ~left)):
-        if not head.ears[side] and _ears_apart(rig, anatomy):
+        if not head.ears[side] and ears_apart(rig.faces, anatomy):
             shown = np.where((surface.sample(rig, anatomy.ears) > 0.5) & own, 0, shown)
     shown[np.bincount(surface.faces.ravel(), minlength=len(surface)) == 0] = 0
     return shown.astype(np.float32)
-
-
-def _ears_apart(rig: RigArrays, anatomy: Anatomy) -> bool:
-    """Whether the ears are pieces of their own. Where they are part of the head's skin (FLAME, ICT), hiding one would leave a hole."""
-    ear = anatomy.ears[rig.faces] > 0.5
-    return bool((ear.all(1) | ~ear.any(1)).all())
 
 
 def _solved(

@@ -130,7 +130,7 @@ def _bake(rig, fitted, order, anatomy, views, labels, ears) -> tuple[RigArrays, 
     neutral = fitted.vertices
     bare = rig.bake(neutral)
     posed = [_posed(bare, fitted.drivers[i], fitted.corrections[i]) for i in order]
-    parts = place_teeth(neutral, posed[0], anatomy, views[0]) + tuck_ears(neutral, posed[0], anatomy, views[0], ears)
+    parts = place_teeth(neutral, posed[0], anatomy, views[0]) + tuck_ears(neutral, rig.faces, posed[0], anatomy, views[0], ears)
     closing = close_lips(neutral, rig.faces, anatomy)
     height = raise_hair(neutral, posed, rig.faces, anatomy, views, labels, ears)
     raised = neutral + mesh.vertex_normals(neutral, rig.faces) * height[:, None]
