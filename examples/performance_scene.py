@@ -40,6 +40,7 @@ def stage_scene(avatar: bpy.types.Collection) -> None:
     centre = sum(corners, Vector()) / 8
     camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
     camera.data.lens = 70
+    camera.data.display_size = 0.05
     camera.location = centre + Vector((0, -1.05, 0.02))
     look_at(camera, centre)
     light = bpy.data.objects.new("Key", bpy.data.lights.new("Key", "AREA"))
@@ -48,6 +49,7 @@ def stage_scene(avatar: bpy.types.Collection) -> None:
     look_at(light, centre)
     for obj in (camera, light):
         scene.collection.objects.link(obj)
+    light.hide_set(True)  # only its drawing in the viewport
     scene.camera = camera
     scene.render.resolution_x, scene.render.resolution_y = 900, 900
     scene.render.fps = 24
