@@ -23,7 +23,8 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Reconstruct known heads from one frontal picture and measure the error against their ground truth.
 
-    HEADS is an ICT-FaceKit model as .npz. Told are the inner face's error in mm, PSNR and SSIM for each yaw.
+    HEADS is an ICT-FaceKit model as .npz. Told are the inner face's error in mm, PSNR and SSIM for each yaw. A head that
+    cannot be reconstructed is told as failed, the others are measured all the same, and the exit code is 1 at the end.
     """
     from backend.evaluation import EvaluationOptions
     from backend.evaluation import evaluate as measure
@@ -35,15 +36,22 @@ def evaluate(
         listener.progress(0.0, "evaluate")
 
         def report(done: int, count: int, figures: dict[str, Any]) -> None:
-            listener.progress(done / count, "evaluate", f"head {done} of {count}: {figures.get('median_mm', 0):.2f} mm")
+            told = "failed" if "error" in figures else f"{figures['median_mm']:.2f} mm"
+            listener.progress(done / count, "evaluate", f"head {done} of {count}: {told}")
 
         options = EvaluationOptions(tuple(identities), yaws, lod)
         result = measure(heads, reconstructor(model), with_landmarks(load_rig(rig)), options, report=report)
-    emit(as_json, {**result, **listener.timings()}, _table(result))
+    emit(as_json, {"ok": not result["failed"], **result, **listener.timings()}, _table(result))
+    if result["failed"]:
+        click.echo(f"lookalike: {result['failed']} of {len(result['heads'])} heads failed", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _table(result: dict[str, Any]) -> str:
+    failed = [f"head {entry['identity']} failed: {entry['message']}" for entry in result["heads"] if "error" in entry]
     mean = result["summary"]
+    if not mean:
+        return "\n".join(failed)
     lines = [
         f"inner face: median {mean['median_mm']:.2f} mm, 90 % within {mean['p90_mm']:.2f} mm",
         "yaw    PSNR   SSIM    whole head   silhouette",
@@ -58,4 +66,4 @@ def _table(result: dict[str, Any]) -> str:
             f"{outline:14.3f}" if outline is not None else "",
         ]
         lines.append(" ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join(lines + failed)

@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     """One command; its exit code."""
     as_json = "--json" in arguments
     try:
-        lookalike.main(list(arguments), prog_name="lookalike", standalone_mode=False)
+        code = lookalike.main(list(arguments), prog_name="lookalike", standalone_mode=False)
         sys.stdout.flush()
     except LookalikeError as error:
         return _fail(as_json, error.code, error.message, error.remedy, error.data)
@@ -88,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         log = _log_bug(arguments)
         return _fail(as_json, "bug", f"{type(error).__name__}: {error}", f"this is a bug; report it with {log}", {})
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _fail(as_json: bool, code: str, message: str, remedy: str, data: dict[str, object]) -> int:

@@ -14,6 +14,7 @@ from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32, Avatar, SplatArrays
 from backend.protocol.binding import quaternion_product, quaternions
+from backend.protocol.errors import FaceError
 from backend.rig import pose_vertices
 from backend.splats import Camera, interpolate, pose_splats, rasterize_mesh, render_splats
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from backend.models.interface import Reconstructor
     from backend.rig import Rig
+    from backend.tracking.portrait import Portrait
     from backend.tracking.tracker import Tracker
 
 # Parts of a rig that the truth's face skin must not be matched to.
@@ -94,38 +96,52 @@ def evaluate(
         tracker: measures the portraits; the default one when None.
         report: called after each head with its number, how many there are, and its figures.
 
+    A head that cannot be tracked or reconstructed is one more thing to know of the model: its entry has ``error`` (the
+    code), ``message`` and ``remedy`` instead of figures, and the others are measured all the same.
+
     Returns:
-        JSON-able: ``summary`` (means over the heads), ``heads`` (one entry each: see `measure`), ``options``.
+        JSON-able: ``summary`` (means over the heads that were measured), ``heads`` (one entry each: see `measure`),
+        ``failed`` (how many could not be), ``options``.
 
     Raises:
         RigError: the file cannot be used.
-        FaceError, WeightsError: from tracking or reconstruction.
+        WeightsError: the nets are not installed.
     """
     from backend.models.interface import Silent
-    from backend.tracking import Photo, make_portrait
 
     options = options or EvaluationOptions()
     model = load_heads(path)
     entries = []
     for number, seed in enumerate(options.identities):
-        head = make_head(model, seed)
-        picture = shoot(head, 0).over(studio())
-        portrait = make_portrait(Photo(picture, None, hashlib.sha256(picture.tobytes()).hexdigest(), None), f"head-{seed}", tracker=tracker)
         started = time.perf_counter()
-        avatar = reconstructor.reconstruct([portrait], rig, Silent())
-        seconds = time.perf_counter() - started
-        entry = {"identity": seed, "seconds": round(seconds, 2), **measure(head, avatar, options, skin_vertices(rig))}
+        head = make_head(model, seed)
+        try:
+            avatar = reconstructor.reconstruct([_portrait_of(head, seed, tracker)], rig, Silent())
+        except FaceError as error:
+            entry = {"identity": seed, "error": error.code, "message": error.message, "remedy": error.remedy}
+        else:
+            seconds = time.perf_counter() - started
+            entry = {"identity": seed, "seconds": round(seconds, 2), **measure(head, avatar, options, skin_vertices(rig))}
         entries.append(entry)
         if report is not None:
             report(number + 1, len(options.identities), entry)
     return {
         "summary": summarize(entries),
         "heads": entries,
+        "failed": sum("error" in entry for entry in entries),
         "options": {
             "identities": list(options.identities), "yaws": list(options.yaws), "lod": options.lod,
             "model": reconstructor.name, "rig": rig.rig_id, "size": SIZE,
         },
     }  # fmt: skip
+
+
+def _portrait_of(head: Head, seed: int, tracker: Tracker | None) -> Portrait:
+    """The head's frontal picture, tracked as any photo is."""
+    from backend.tracking import Photo, make_portrait
+
+    picture = shoot(head, 0).over(studio())
+    return make_portrait(Photo(picture, None, hashlib.sha256(picture.tobytes()).hexdigest(), None), f"head-{seed}", tracker=tracker)
 
 
 def measure(head: Head, avatar: Avatar, options: EvaluationOptions | None = None, skin: NDArray | None = None) -> dict[str, Any]:
@@ -182,7 +198,8 @@ def _compare_view(head: Head, yaw: float, splats: SplatArrays, splats_by_surface
 
 
 def summarize(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the heads of everything that `measure` returns, and the mean time."""
+    """Means of everything that `measure` returns over the heads that could be measured, and the mean time; empty where none could."""
+    entries = [entry for entry in entries if "error" not in entry]
     if not entries:
         return {}
     summary: dict[str, Any] = {key: round(float(np.mean([e[key] for e in entries])), 3) for key in ("median_mm", "p90_mm")}

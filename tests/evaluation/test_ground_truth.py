@@ -143,6 +143,7 @@ def test_summary_is_the_mean_over_heads():
     assert summary["median_mm"] == 0.75
     assert summary["psnr"] == {"0": 25.0}
     assert summary["seconds"] == 2.0
+    assert summarize([entry, {"identity": 7, "error": "face", "message": "no face found", "remedy": ""}, other]) == summary
     assert summarize([]) == {}
 
 
