@@ -20,6 +20,10 @@ FALLBACK = np.array([[0.20, 0.15, 0.12], [0.75, 0.58, 0.50], [0.25, 0.25, 0.27]]
 """Colours [3, 3] of labels that the picture does not show at all."""
 
 
+SHADED_CHROMA = 0.06
+"""Difference of chromaticity between lit and shaded skin: bounced light and shadows are redder."""
+
+
 @dataclass(frozen=True)
 class Labels:
     """Per-pixel probabilities [S, S, 3] of hair, skin and cloth; typical colours [3, 3]; which labels exist [3]."""
@@ -49,7 +53,12 @@ def label_pixels(view: View, ears: dict[str, bool]) -> Labels:
             continue  # bare shoulders
         present[label] = True
         colour[label] = np.median(view.foreground[mask], 0)
-        scores[..., label] = _mixture_score(features, features[mask])
+        samples = features[mask]
+        if label == HAIR:
+            samples = _without_skin(samples, features[seeds[SKIN]])
+        if label == SKIN:
+            samples = np.concatenate([samples, colour_features(_shaded_skin(view, colour[SKIN]))])
+        scores[..., label] = _mixture_score(features, samples)
     scores += _place_prior(view, ears)
     blur = max(1.0, 0.003 * view.size)
     scores = cv2.GaussianBlur(np.clip(scores, -60, 60), (0, 0), blur)
@@ -59,6 +68,30 @@ def label_pixels(view: View, ears: dict[str, bool]) -> Labels:
     if present[HAIR]:
         colour[HAIR] = _back_of_hair(view, probability[..., HAIR], colour[HAIR])
     return Labels(probability, colour, present)
+
+
+def _shaded_skin(view: View, skin: F32) -> F32:
+    """[N, 3] colours of the face down to its rim that may be the cheeks' skin in another light: a jaw in its own shade
+    is darker than any sample on the front, and would pass for hair."""
+    face = view.polygon(OVAL)
+    face[: int(np.clip(view.eye_row, 0, view.size))] = False
+    colours = view.foreground[face & (view.matte > 0.9)]
+    share = colours / np.maximum(colours.sum(1, keepdims=True), 1e-3)
+    brightness = colours.sum(1) / max(float(skin.sum()), 1e-3)
+    like = np.abs(share - skin / max(float(skin.sum()), 1e-3)).max(1) < SHADED_CHROMA
+    return colours[like & (brightness > 0.25) & (brightness < 1.6)]
+
+
+def _without_skin(hair: F32, skin: F32) -> F32:
+    """Features [M, 3] of hair without those that are the skin's: temples and bare foreheads reach into the hair's seeds.
+    Where most are, the hair is as fair as the skin, or there is none: then all stay."""
+    if len(skin) < 60:
+        return hair
+    centre = np.median(skin, 0)
+    precision = np.linalg.inv(np.cov(skin.T) + 0.004 * np.eye(3))
+    difference = hair - centre
+    other = np.einsum("ni,ij,nj->n", difference, precision, difference) > 9
+    return hair[other] if other.mean() > 0.5 else hair
 
 
 def _back_of_hair(view: View, hair: F32, seeded: F32) -> F32:
@@ -123,7 +156,8 @@ def _seed_masks(view: View) -> list[NDArray[np.bool_]]:
 
 
 def _place_prior(view: View, ears: dict[str, bool]) -> F32:
-    """[S, S, 3] log prior: cloth only below the chin, hair rarely on the neck or below visible ears, skin always possible."""
+    """[S, S, 3] log prior: cloth only below the chin, hair rarely on the neck or below visible ears, skin
+    rarely on the crown."""
     size, width, chin = view.size, view.face_width, view.landmarks[152, 1]
     below = np.clip((np.arange(size) - chin + 0.12 * width) / (0.25 * width), -1, 1)[:, None]
     prior = np.zeros((size, size, 3), np.float32)
@@ -134,6 +168,8 @@ def _place_prior(view: View, ears: dict[str, bool]) -> F32:
     for side, beside in (("right", columns < chin_x), ("left", columns >= chin_x)):
         if ears[side]:  # below a bare ear, dark is shade or beard
             throat |= beside & (np.arange(size)[:, None] > view.eye_row + 0.2 * width)
+    above = (view.landmarks[list(OVAL), 1].min() - np.arange(size)) / (0.25 * width)
+    prior[..., SKIN] = -6.0 * np.clip(above, 0, 1)[:, None]  # gloss on fair hair has the skin's colour
     prior[..., HAIR] = -1.5 * np.clip(below, 0, 1) - 4.0 * throat
     return prior
 
