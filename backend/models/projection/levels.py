@@ -35,7 +35,7 @@ MOST_SPLITS = 3
 """How often one face is split beyond its level's subdivision."""
 VANISHING = 1 / 255
 """Opacity below which a splat never shows."""
-SMOOTHNESS, SHARED_PIXEL_SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.005, 0.03, 0.05, 0.4
+SMOOTHNESS, SHARED_PIXEL_SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.005, 0.03, 0.05, 2.0
 """Of the colour solve, in units of pixels that a splat covers."""
 
 
@@ -217,7 +217,7 @@ def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F
     inner_part = (kinds.eyes > 0.3) | (kinds.teeth > 0.3) | (kinds.tongue > 0.3) | (kinds.cavity > 0.3)
     opacity = np.where(label[:, HAIR] > 0.5, 0.97, 0.99)
     rim = np.clip((0.45 - np.abs(seen.facing)) / 0.2, 0, 1) * (kinds.inner < 0.1)
-    least = np.where(label[:, HAIR] > 0.5, 0.02, 0.5)  # skin outside the matte stays: seen from the side it would be a hole
+    least = np.where(label[:, HAIR] > 0.5, 0.02, 1)  # skin outside the matte stays: from the side one would see through it
     matte = np.clip(np.where(seen.facing > -0.3, seen.matte, 1), least, 1)
     opacity = opacity * np.where(inner_part, 1, 1 - rim * (1 - matte))
     opacity[_pokes_out(kinds, seen, head)] = 0
