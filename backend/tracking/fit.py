@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,23 +103,30 @@ def prepare(rig: Rig) -> Prepared:
         return _prepared[key]
 
 
-def fit(portraits: Sequence[Portrait], rig: Rig) -> Fit:
-    """Fit a rig to portraits of one person.
+def fit(portraits: Sequence[Portrait], rig: Rig, check: Callable[[], None] = lambda: None) -> Fit:
+    """Fit a rig to portraits of one person; `check` is called all the time, and what it raises ends the work.
 
     Raises:
         ValueError: no portrait.
         RigError: the rig has no landmarks.
     """
-    return fit_faces([p.face for p in portraits], [intrinsics(p) for p in portraits], [p.image.shape for p in portraits], rig)
+    return fit_faces([p.face for p in portraits], [intrinsics(p) for p in portraits], [p.image.shape for p in portraits], rig, check)
 
 
-def fit_faces(faces: Sequence[Face], cameras: Sequence[F64], sizes: Sequence[tuple[int, ...]], rig: Rig) -> Fit:
+def fit_faces(
+    faces: Sequence[Face],
+    cameras: Sequence[F64],
+    sizes: Sequence[tuple[int, ...]],
+    rig: Rig,
+    check: Callable[[], None] = lambda: None,
+) -> Fit:
     """As `fit`, from what it needs of the portraits: faces, intrinsics [3, 3] and picture sizes (H, W, ...)."""
     if not faces:
         raise ValueError("no face to fit")
     prepared = prepare(rig)
     views = [view_of(f, k, prepared.model) for f, k in zip(faces, cameras, strict=True)]
-    shape, states, views = solve_views(prepared.model, views)
+    shape, states, views = solve_views(prepared.model, views, check)
+    check()
     # Of views as good as the best, the first that the user gave.
     shares = np.array([v.share for v in views])
     reference = int(np.flatnonzero(shares > SAME_SHARE * shares.max())[0])
@@ -177,7 +184,9 @@ def eye_distance(face: Face) -> float:
     return float(np.linalg.norm(face.landmarks[RIGHT_IRIS.start] - face.landmarks[LEFT_IRIS.start]))
 
 
-def solve_views(model: LandmarkModel, views: list[View]) -> tuple[F64, list[ViewState], list[View]]:
+def solve_views(
+    model: LandmarkModel, views: list[View], check: Callable[[], None] = lambda: None
+) -> tuple[F64, list[ViewState], list[View]]:
     """Shape, states, and the views with the weights that were used.
 
     MediaPipe's idea of where a landmark lies drifts as the head turns, so a turned head must not bend the shape that a
@@ -194,14 +203,12 @@ def solve_views(model: LandmarkModel, views: list[View]) -> tuple[F64, list[View
         for v, s, share in zip(views, states, shares / shares.max(), strict=True)
     ]
     shape = np.zeros(model.shape.shape[2])
-    _, states = solve(model, views, states, shape, fixed_shape=True, steps=12)
-    shape, states = solve(model, views, states, shape)
+    _, states = solve(model, views, states, shape, fixed_shape=True, steps=12, check=check)
+    shape, states = solve(model, views, states, shape, check=check)
     return shape, states, views
 
 
-def driver(
-    face: Face, rig: Rig, fitted: Sequence[int], state: ViewState, baked: RigArrays, camera: F64, size: tuple[int, ...]
-) -> Driver:
+def driver(face: Face, rig: Rig, fitted: Sequence[int], state: ViewState, baked: RigArrays, camera: F64, size: tuple[int, ...]) -> Driver:
     """One picture's rig parameters, gaze included.
 
     Args:
@@ -248,5 +255,3 @@ def _residue(model: LandmarkModel, view: View, state: ViewState, shape: F64) -> 
     target = np.column_stack([view.points * target_depth[:, None] / view.focal, target_depth])
     in_model = (target - camera) @ state.rotation
     return np.asarray(np.linalg.solve(model.spread(state.jaw), in_model[..., None])[..., 0], np.float64)
-
-

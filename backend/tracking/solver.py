@@ -6,6 +6,7 @@ shape's block in common and are small (about 250 unknowns a view), so they are f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,13 +68,21 @@ class ViewState:
 
 
 def solve(
-    model: LandmarkModel, views: list[View], states: list[ViewState], shape: F64, *, fixed_shape: bool = False, steps: int = 40
+    model: LandmarkModel,
+    views: list[View],
+    states: list[ViewState],
+    shape: F64,
+    *,
+    fixed_shape: bool = False,
+    steps: int = 40,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[F64, list[ViewState]]:
     """Minimise the sum of landmark residuals and priors from a start.
 
     Args:
         shape: [S] where to start, and where to stay if `fixed_shape`.
         steps: at most so many accepted or refused steps.
+        check: called at each step; what it raises ends the work.
     Returns:
         Shape [S] and the views' states.
     """
@@ -82,6 +91,7 @@ def solve(
     blocks = [_block(model, v, s, shape, size) for v, s in zip(views, states, strict=True)]
     cost = _total(blocks, model, shape, size)
     for _ in range(steps):
+        check()
         matrix, gradient = _assemble(blocks, model, shape, size)
         matrix[np.diag_indices_from(matrix)] *= 1 + damping
         step = -sl.cho_solve(sl.cho_factor(matrix, check_finite=False), gradient, check_finite=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -11,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from backend.models.interface import Listener
-from backend.protocol import FaceError
+from backend.protocol import Cancelled, FaceError
 from backend.protocol.avatar import F32, Avatar, Driver, RigArrays
 from backend.rig import pose_vertices
 from backend.rig.rig import Rig
@@ -55,12 +56,22 @@ class Projection:
 
 def _fit_while_reporting(portraits: Sequence[Portrait], rig: Rig, listener: Listener) -> Fit:
     """The fit takes a second or two in one piece: it runs in a thread so that progress, and cancelling, go on."""
+    abandoned = threading.Event()
+
+    def check() -> None:
+        if abandoned.is_set():
+            raise Cancelled("the fit was abandoned")
+
     with ThreadPoolExecutor(1, "fit") as pool:
-        job = pool.submit(fit, portraits, rig)
+        job = pool.submit(fit, portraits, rig, check)
         share = 0.02
-        while not wait([job], timeout=0.2).done:
-            share += 0.1 * (0.25 - share)
-            listener.progress(share, "fit", "fitting the head to the landmarks")
+        try:
+            while not wait([job], timeout=0.2).done:
+                share += 0.1 * (0.25 - share)
+                listener.progress(share, "fit", "fitting the head to the landmarks")
+        except BaseException:
+            abandoned.set()  # else leaving the pool waits for the whole fit
+            raise
         return job.result()
 
 
