@@ -103,7 +103,7 @@ def begin_avatar(rig: RigArrays, collection: bpy.types.Collection, name: str, so
         AvatarFileError: the rig's arrays do not fit each other, or it lacks one of the standard joints.
     """
     _check(rig)
-    name = _fitting_name(name)
+    name = fitting_name(name)
     turned = rig_to_blender(rig)
     home = bpy.data.collections.new(name)
     collection.children.link(home)
@@ -152,7 +152,7 @@ def prepare_lod(vertices, faces, level: int, splats: SplatArrays, shoulders: Spl
 def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats, shoulders: int = 0) -> bpy.types.Object:
     """The part of `add_lod` that needs Blender; the last `shoulders` splats are the shoulders."""
     collection, head = handle.collection, handle.head
-    name = f"{_fitting_name(collection.name)}.splats.lod{level}"
+    name = f"{fitting_name(collection.name)}.splats.lod{level}"
     data = splat_data(name, bound)
     obj = handle.splats.get(level)
     if obj is not None and type(obj.data) is not type(data):  # made by an older Blender: objects cannot change their type
@@ -224,7 +224,7 @@ def _present(obj: bpy.types.Object | None, what: str) -> bpy.types.Object:
     return obj
 
 
-def _fitting_name(name: str) -> str:
+def fitting_name(name: str) -> str:
     """`name` cut so that every part's name fits Blender's 63 bytes."""
     cut = name.strip().encode()[:_LONGEST_NAME].decode(errors="ignore").strip()
     return cut or "avatar"

@@ -9,7 +9,7 @@ from mathutils import Euler, Vector
 
 from . import parts
 from .binding_nodes import bound_rig, get_input, set_input
-from .build import BlenderAvatar
+from .build import BlenderAvatar, fitting_name
 
 _BEFORE_THE_FACE = Euler((1.45, 0.0, 0.4))
 """A view's rotation that looks at a face that looks along -Y: a little from above, a little from the side."""
@@ -43,9 +43,9 @@ def delete_avatar(collection: bpy.types.Collection) -> None:
 
 
 def rename_avatar(collection: bpy.types.Collection, name: str) -> None:
-    """Rename collection and parts alike."""
-    collection.name = name
-    collection.lookalike.label = name
+    """Rename collection and parts alike. Blender makes the name unique; what is too long for its parts is cut."""
+    label, collection.name = name.strip(), fitting_name(name)
+    collection.lookalike.label = label
     for obj in parts.avatar_objects(collection):
         suffix = {"ARMATURE": "", "HEAD": ".head", "SPLATS": f".splats.lod{obj.lookalike.level}"}[obj.lookalike.role]
         obj.name = obj.data.name = collection.name + suffix

@@ -22,11 +22,30 @@ def _level_chosen(settings: LOOKALIKE_PG_avatar, _context: object) -> None:
     apply_levels(settings.id_data)
 
 
+def _read_name(settings: LOOKALIKE_PG_avatar) -> str:
+    return settings.id_data.name
+
+
+def _rename(settings: LOOKALIKE_PG_avatar, name: str) -> None:
+    from .editing import rename_avatar
+
+    if name.strip():
+        rename_avatar(settings.id_data, name)
+
+
 class LOOKALIKE_PG_avatar(PropertyGroup):
     """``collection.lookalike``: an avatar is a collection."""
 
     is_avatar: BoolProperty(options={"HIDDEN"}, override=_OVERRIDABLE)
     label: StringProperty(name="Name", description="Name of the person or of the avatar, as reconstructed", override=_OVERRIDABLE)
+    shown_name: StringProperty(
+        name="Name",
+        description="Name of the avatar; its armature, rig mesh and splats are named after it",
+        get=_read_name,
+        set=_rename,
+        options={"SKIP_SAVE"},
+        override=_OVERRIDABLE,
+    )
     format_version: IntProperty(options={"HIDDEN"})
     rig_id: StringProperty(name="Rig", description="Parametric head that the avatar is built on")
     joints: StringProperty(description="Names of the rig's joints in its own order, as a JSON list", options={"HIDDEN"})

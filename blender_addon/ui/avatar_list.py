@@ -32,7 +32,7 @@ class LOOKALIKE_UL_avatars(UIList):
 
     def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0, flt_flag=0) -> None:
         row = layout.row(align=True)
-        row.prop(item, "name", text="", emboss=False, icon="OUTLINER_OB_ARMATURE")
+        row.prop(item.lookalike, "shown_name", text="", emboss=False, icon="OUTLINER_OB_ARMATURE")
         if item.library is not None:
             row.label(text="", icon="LINKED")
         elif item.override_library is not None:

@@ -136,6 +136,27 @@ def test_rename_renames_parts(api, scene, arrays):
     ]
 
 
+def test_renaming_in_the_panels_list_renames_parts_and_an_empty_name_nothing(api, scene, arrays):
+    avatar = api.build_avatar(arrays, scene.collection)
+    avatar.collection.lookalike.shown_name = "Grace"
+    assert avatar.collection.lookalike.shown_name == avatar.collection.name == avatar.armature.name == "Grace"
+    assert avatar.head.name == avatar.head.data.name == "Grace.head"
+    avatar.collection.lookalike.shown_name = "  "
+    assert avatar.collection.name == "Grace"
+    long = "Grace Brewster Murray Hopper, rear admiral, computer scientist, mathematician"
+    avatar.collection.lookalike.shown_name = long
+    assert avatar.splats[2].name.endswith(".splats.lod2")
+    assert avatar.collection.lookalike.label == long
+
+
+def test_copies_share_what_hides_the_rig_mesh(api, scene, arrays):
+    first, second = (api.build_avatar(arrays, scene.collection) for _ in range(2))
+    copy = api.duplicate_avatar(first.collection)
+    settings = {avatar.head.particle_systems[0].settings for avatar in (first, second, copy)}
+    assert len(settings) == len(bpy.data.particles) == 1
+    assert not any(avatar.head.show_instancer_for_viewport for avatar in (first, second, copy))
+
+
 def test_panel_follows_the_selection(api, scene, arrays):
     first, second = (api.build_avatar(arrays, scene.collection) for _ in range(2))
     api.select_avatar(bpy.context, first.collection)
