@@ -1,10 +1,11 @@
-"""The material of the rig mesh: there to be clicked on and deformed, never to be seen."""
+"""What makes the rig mesh unseen: there to be clicked on, outlined when selected and deformed, never to be drawn."""
 
 from __future__ import annotations
 
 import bpy
 
 NAME = "lookalike.invisible"
+UNSEEN = "lookalike.unseen"
 
 
 def invisible_material() -> bpy.types.Material:
@@ -26,3 +27,31 @@ def invisible_material() -> bpy.types.Material:
     output, clear = nodes.new("ShaderNodeOutputMaterial"), nodes.new("ShaderNodeBsdfTransparent")
     material.node_tree.links.new(clear.outputs["BSDF"], output.inputs["Surface"])
     return material
+
+
+def hide_surface(obj: bpy.types.Object) -> None:
+    """Keep Blender's engines from drawing a mesh object, without hiding the object.
+
+    A transparent material alone leaves two traces in Solid mode: the outline that it draws around every object, and
+    the mesh in the depth buffer, where it cuts holes into splats that lie behind it. Only instancers may hide their own
+    surface ("Show Instancer" off), and a particle system without particles, switched off, makes one of any object. Other
+    instancers would copy children onto the mesh. Clicking and the outline of selected objects do not heed that flag.
+    """
+    if UNSEEN not in (modifier.name for modifier in obj.modifiers):
+        modifier = obj.modifiers.new(UNSEEN, "PARTICLE_SYSTEM")
+        modifier.show_viewport = modifier.show_render = modifier.show_expanded = False
+        system = obj.particle_systems[-1]
+        system.name = UNSEEN
+        made, system.settings = system.settings, _no_particles(system.settings)
+        if made.users == 0:
+            bpy.data.particles.remove(made)
+    obj.show_instancer_for_viewport = obj.show_instancer_for_render = False
+
+
+def _no_particles(new: bpy.types.ParticleSettings) -> bpy.types.ParticleSettings:
+    """The settings that all avatars of the file share: the existing ones, or `new` made into them."""
+    existing = bpy.data.particles.get((UNSEEN, None)) if UNSEEN in bpy.data.particles else None
+    if existing is not None:
+        return existing
+    new.name, new.count, new.render_type = UNSEEN, 0, "NONE"
+    return new

@@ -17,7 +17,7 @@ from .binding_nodes import CORNERS, REST
 from .bone_shapes import dress_bones
 from .bound_splats import rest_inverse
 from .host import read_attribute, write_attribute
-from .invisible import invisible_material
+from .invisible import hide_surface, invisible_material
 
 ARMATURE_MODIFIER = "Armature"
 SLIDER_MIN, SLIDER_MAX = -1.0, 1.5
@@ -41,8 +41,8 @@ def new_armature(name: str, rig: RigArrays) -> bpy.types.Object:
 def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types.Object:
     """Rig mesh with shape keys, skinned to `armature`; linked to no collection.
 
-    It is what deforms and what a click on the face selects, not what is seen: its material is transparent, and it is
-    never rendered. In Solid mode with single or random colours the mesh shows where no splat covers it.
+    It is what deforms and what a click on the face selects, not what is seen: its surface is hidden, and where a view
+    still draws it, its material is transparent.
     """
     mesh = _mesh(name, rig.vertices, rig.faces)
     obj = bpy.data.objects.new(name, mesh)
@@ -55,6 +55,7 @@ def new_head(name: str, rig: RigArrays, armature: bpy.types.Object) -> bpy.types
     modifier.use_bone_envelopes = False
     mesh.materials.append(invisible_material())
     obj.color = (1.0, 1.0, 1.0, 0.0)  # Solid mode, coloured by object
+    hide_surface(obj)
     obj.visible_shadow = False
     obj.hide_render = True
     obj.lookalike.role = "HEAD"

@@ -25,7 +25,7 @@ Rect = tuple[float, float, float, float]
 
 
 BIAS = 0.0025
-"""Metres that avatars are drawn towards the viewer: the invisible rig mesh lies at the very depth of the skin."""
+"""Metres that avatars are drawn towards the viewer: in Wireframe mode the rig mesh lies at the very depth of the skin."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class View:
         key: tells views apart that keep an order each.
         window: camera frame in pixels (left, bottom, right, top), or None where nothing is darkened.
         passepartout: how much is darkened outside `window`, 0..1.
+        bias: metres that avatars are drawn towards the viewer.
     """
 
     view: Matrix
@@ -46,6 +47,7 @@ class View:
     key: Hashable = "picture"
     window: Rect | None = None
     passepartout: float = 0.0
+    bias: float = BIAS
 
     @property
     def perspective(self) -> bool:
@@ -187,7 +189,7 @@ def _compose(item: Item, view: View, canvas: Canvas) -> None:
     program = shader.compose_shader()
     program.bind()
     program.uniform_float("rect", item.rect)
-    program.uniform_float("lens", (rows[2][2], rows[2][3], float(view.perspective), item.middle + BIAS))
+    program.uniform_float("lens", (rows[2][2], rows[2][3], float(view.perspective), item.middle + view.bias))
     program.uniform_float("darken", (view.passepartout if view.window else 0.0, *view.size, 0.0))
     program.uniform_float("window", window)
     program.uniform_sampler("picture", canvas.picture)

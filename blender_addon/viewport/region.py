@@ -5,7 +5,12 @@ from __future__ import annotations
 import bpy
 import gpu
 
-from .drawing import Rect, View
+from .drawing import BIAS, Rect, View
+
+PATH_TRACED_BIAS = 0.012
+"""Metres, as `BIAS`: the depth that Blender itself draws for Cycles includes the rig mesh, which at the collar lies before the clothes."""
+
+_WITH_DEPTH = {"BLENDER_EEVEE", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"}
 
 
 def region_view(context: bpy.types.Context) -> View:
@@ -13,7 +18,13 @@ def region_view(context: bpy.types.Context) -> View:
     region = context.region_data
     _, _, *size = gpu.state.viewport_get()
     window, passepartout = camera_window(context, *size)
-    return View(region.view_matrix.copy(), region.window_matrix.copy(), tuple(size), region.as_pointer(), window, passepartout)
+    bias = PATH_TRACED_BIAS if _depth_is_of_meshes(context) else BIAS
+    return View(region.view_matrix.copy(), region.window_matrix.copy(), tuple(size), region.as_pointer(), window, passepartout, bias)
+
+
+def _depth_is_of_meshes(context: bpy.types.Context) -> bool:
+    """Whether the engine of this view (Cycles, external ones) leaves no depth, so that Blender draws all meshes' depth in its place."""
+    return context.space_data.shading.type == "RENDERED" and context.scene.render.engine not in _WITH_DEPTH
 
 
 def camera_window(context: bpy.types.Context, width: int, height: int) -> tuple[Rect | None, float]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -21,7 +23,7 @@ Steps = Iterator[float]
 HERE = Path(__file__).resolve().parent
 ARGUMENTS = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 OUT = Path(ARGUMENTS[0]) if ARGUMENTS else HERE
-findings: dict[str, object] = {"blender": bpy.app.version_string}
+findings: dict[str, Any] = {"blender": bpy.app.version_string}
 
 
 def start(steps: Callable[[], Steps], before: float = 1.0) -> None:
@@ -78,6 +80,38 @@ def screenshot(name: str) -> Path:
     path = OUT / f"{name}.png"
     subprocess.run(["scrot", "-o", str(path)], check=True)
     return path
+
+
+def screenshot_when_still(name: str, timeout: float = 240.0, quiet: float = 2.0) -> Steps:
+    """Wait until the 3D view has not redrawn itself for some seconds and two screenshots are equal: the last shows the finished picture.
+
+    EEVEE asks for redraws by itself while its shaders compile and while it takes its samples, so a picture that stands
+    still for a moment is not taken for the last one.
+
+    Raises:
+        TimeoutError: it still changed after `timeout` seconds.
+    """
+    draws = [0]
+
+    def count() -> None:
+        draws[0] += 1
+
+    counter = bpy.types.SpaceView3D.draw_handler_add(count, (), "WINDOW", "POST_PIXEL")
+    began, drawn, before = time.monotonic(), 0, b""
+    redraw()
+    try:
+        while True:
+            yield quiet
+            picture = screenshot(name).read_bytes()
+            seconds = time.monotonic() - began
+            if picture == before and draws[0] == drawn > 0:
+                findings.setdefault("seconds_until_still", {})[name] = round(seconds, 1)
+                return
+            if seconds > timeout:
+                raise TimeoutError(f"{name}: still redrawing itself after {seconds:.0f} s")
+            before, drawn = picture, draws[0]
+    finally:
+        bpy.types.SpaceView3D.draw_handler_remove(counter, "WINDOW")
 
 
 def region_box(kind: str = "WINDOW", area: bpy.types.Area | None = None) -> list[int]:
