@@ -11,10 +11,13 @@ import importlib
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 import time
+from _thread import interrupt_main
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO
 
 from backend.protocol.arrays import lod_message, portraits_from_message, rig_message
@@ -30,11 +33,18 @@ OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND)
 PROGRESS_SECONDS = 0.05
 """Progress events closer together than this are left out, unless the stage changes."""
 
+NUDGE_SECONDS = 0.05
+"""How often a cancelled job is interrupted until it has ended; the server's patience ends it after that."""
+
 logger = logging.getLogger("worker")
 
 
+class Interrupted(BaseException):
+    """A cancel that came between two instructions of a job; like KeyboardInterrupt no mistake of the code that it hits."""
+
+
 class JobListener:
-    """Turns a reconstruction's calls into events, and a cancel into `Cancelled`."""
+    """Turns a reconstruction's calls into events."""
 
     def __init__(self, worker: Worker, job: str) -> None:
         self.stages: dict[str, float] = {}
@@ -43,8 +53,7 @@ class JobListener:
         self._told = 0.0
 
     def progress(self, fraction: float, stage: str, text: str = "") -> None:
-        if self._job in self._worker.cancelled:
-            raise Cancelled("the job was cancelled")
+        self._worker.obey()
         now = time.monotonic()
         if stage != self._stage:
             self._close_stage(now)
@@ -74,7 +83,11 @@ class JobListener:
 
 
 class Worker:
-    """Reads requests in a thread, works on them in the main thread."""
+    """Reads requests in a thread, works on them in the main thread.
+
+    A cancel interrupts the work between any two of its Python instructions, as Ctrl-C does: stages need not ask, and
+    one that computes for seconds on end is left within the time of its longest native call.
+    """
 
     def __init__(self, pipeline: Any, exchange: Path, requests: BinaryIO, events: BinaryIO) -> None:
         self.cancelled: set[str] = set()
@@ -82,20 +95,31 @@ class Worker:
         self._requests, self._events = requests, events
         self._saying = threading.Lock()
         self._jobs: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._current = ""  # the job that an interrupt may end; "" while there is none, or its result is being said
+        self._in_a_line = False
 
     def run(self) -> None:
         """Warm up, then work until the process is ended by `_read`."""
+        signal.signal(signal.SIGINT, self._interrupted)
         threading.Thread(target=self._read, daemon=True).start()
         device, models, rigs = self._pipeline.warm_up()
         self.say(Message(Welcome("worker", "", os.getpid(), OFFERS, tuple(models), tuple(rigs), device, warm=True)))
         while True:
             self._work(self._jobs.get())
 
+    def obey(self) -> None:
+        """Raises Interrupted if the job under way was cancelled; once, for what cleans up behind it must not be interrupted."""
+        if self._current in self.cancelled:
+            self._current = ""
+            raise Interrupted
+
     def say(self, message: Message) -> None:
         line = bytes(encode(message)[0]) + b"\n"
+        self._in_a_line = True  # half of one would garble all that follow
         with self._saying:
             self._events.write(line)
             self._events.flush()
+        self._in_a_line = False
 
     def say_with(self, body: Body, payload: Frame, job: str, part: str) -> None:
         """An event whose arrays lie in the exchange folder as `JOB.PART`."""
@@ -108,33 +132,50 @@ class Worker:
             message = decode([line.rstrip(b"\n")])
             if isinstance(message.body, Cancel):
                 self.cancelled.add(message.job)
+                self._nudge(message.job)
             else:
                 self._jobs.put(message)
         os._exit(0)  # the server has gone or wants us gone; a job in the middle of native code cannot be asked
+
+    def _nudge(self, job: str) -> None:
+        """Interrupt the main thread until it has left the job; more than once, for it may be saying something just then."""
+        while self._current == job:
+            interrupt_main(signal.SIGINT)
+            time.sleep(NUDGE_SECONDS)
+
+    def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
+        if not self._in_a_line:
+            self.obey()
 
     def _work(self, message: Message) -> None:
         job, listener, began = message.job, JobListener(self, message.job), time.monotonic()
         try:
             if message.shared:
                 message = Message(message.body, message.request, job, map_file(self._exchange, message.shared))
+            self._current = job
             self._do(message, listener, began)
+        except Interrupted:
+            self.say(Message(Error.of(Cancelled("the job was cancelled")), job=job))
         except LookalikeError as error:
             self.say(Message(Error.of(error), job=job))
         except Exception as error:
             logger.exception("job %s", job)
             self.say(Message(_bug(error), job=job))
         finally:
+            self._current = ""
             self.cancelled.discard(job)
 
     def _do(self, message: Message, listener: JobListener, began: float) -> None:
         body, job = message.body, message.job
         if isinstance(body, Reconstruct):
             avatar = self._pipeline.reconstruct(_files(message, body.portraits), body, listener)
+            self._current = ""
             stages = listener.finish()
             result = Result("reconstruct", avatar.name, time.monotonic() - began, stages)
             self.say_with(result, encode_avatar(avatar), job, "result")
         elif isinstance(body, Track):
             tensors, names = self._pipeline.track(_files(message, body.portraits), body, listener)
+            self._current = ""
             result = Result("track", body.portraits[0], time.monotonic() - began, listener.finish(), names=names)
             self.say_with(result, pack(tensors), job, "result")
         elif isinstance(body, Render):
@@ -142,6 +183,7 @@ class Worker:
             if avatar_bytes is None:
                 raise LookalikeError("render: no avatar was sent", "send the avatar file's bytes, or name a finished job")
             image = self._pipeline.render(avatar_bytes.tobytes(), body)
+            self._current = ""
             self.say_with(Preview(), pack({"image": image}), job, "preview")
         else:
             raise LookalikeError(f"{message.kind} is not offered by this backend")

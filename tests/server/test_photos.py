@@ -106,17 +106,30 @@ def test_unknown_model_and_rig_are_told(client):
         client.reconstruct([photo], rig="magic", timeout=60)
 
 
-def test_real_work_is_cancelled_within_a_second(client):
+LARGE = np.asarray(Image.fromarray(ASTRONAUT).resize((2600, 2600), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(
+    ("stage", "later", "photo"),
+    [("track", 0.3, LARGE), ("fit", 0.0, ASTRONAUT), ("hair", 0.2, ASTRONAUT), ("lod 1", 0.1, ASTRONAUT), ("lod 2", 0.3, ASTRONAUT)],
+    ids=["track", "fit", "hair", "lod 1", "lod 2"],
+)
+def test_real_work_is_cancelled_by_the_worker_itself(client, real_backend, stage, later, photo):
+    """Within the promised second, also in the middle of a stage that says nothing; the worker stays, warm for the next job."""
+    worker = real_backend.worker_pid()
     stamps = []
 
     def cancel(event):
-        if isinstance(event.body, Progress) and event.body.stage not in ("queued", "load", "track") and not stamps:
+        if isinstance(event.body, Progress) and event.body.stage == stage and not stamps:
+            time.sleep(later)
             stamps.append(time.monotonic())
             client.cancel(event.job)
 
     with pytest.raises(Cancelled):
-        client.reconstruct([("a.png", encoded(ASTRONAUT))], on_event=cancel, timeout=120)
+        client.reconstruct([("a.png", encoded(photo))], on_event=cancel, timeout=120)
     assert time.monotonic() - stamps[0] < 1.0
+    assert real_backend.worker_pid() == worker
+    assert client.reconstruct([("b.png", encoded(ASTRONAUT))], timeout=120).avatar().lods
 
 
 def test_clients_live_on_after_all_this(client):
