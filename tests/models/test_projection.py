@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from backend.evaluation import compare_with_photo
 from backend.models import model_names, reconstructor
 from backend.models.interface import Silent
 from backend.models.projection import inner_box
@@ -96,18 +97,14 @@ def box_around(portrait, landmarks: list[int], grow: float) -> tuple[slice, slic
     return slice(y0, y1), slice(x0, x1)
 
 
-def test_input_view_is_reproduced(avatar, portrait):
-    shown, _ = picture(avatar, 1, avatar.drivers[0])
-    _, mask = person(portrait)
-    psnr = -10 * np.log10(np.mean((shown - portrait.image)[mask] ** 2))
-    assert psnr >= 28
-
-
-def test_silhouette_is_the_mattes(avatar, portrait):
-    _, alpha = picture(avatar, 1, avatar.drivers[0])
-    crop, _ = person(portrait)
-    drawn, true = (alpha > 0.5) & crop, (portrait.matte > 0.5) & crop
-    assert (drawn & true).sum() / (drawn | true).sum() >= 0.97
+def test_input_view_is_reproduced_within_the_mattes_outline(avatar, portrait):
+    figures = compare_with_photo(avatar, portrait)
+    assert figures["psnr"] >= 28
+    assert figures["silhouette_iou"] >= 0.97
+    brighter = compare_with_photo(avatar, replace(portrait, image=np.clip(portrait.image + 0.1, 0, 1)))
+    assert brighter["psnr"] < 22, "what is compared is the picture"
+    narrower = compare_with_photo(avatar, replace(portrait, matte=np.where(portrait.image.mean(-1) > 0.2, portrait.matte, 0)))
+    assert narrower["silhouette_iou"] < 0.9, "and the outline"
 
 
 @pytest.mark.parametrize("iris", [range(468, 473), range(473, 478)], ids=["right", "left"])
