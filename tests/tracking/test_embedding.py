@@ -203,6 +203,9 @@ def test_ict_reconstructs_a_portrait(shared: Path, portrait: Portrait, tracker: 
     rig = with_landmarks(load_rig(shared / "data" / "ict_facekit" / "ict_facekit.npz"), tracker)
     avatar = reconstructor("projection").reconstruct([portrait], rig, Silent())
     assert avatar.rig.rig_id == "ict-facekit"
+    counts = [len(splats) for splats in avatar.lods]
+    for count, (least, most) in zip(counts, ((4000, 9000), (22000, 31000), (70000, 101000)), strict=True):
+        assert least <= count <= most, "its mesh is four times as dense as the built-in head's, its levels are not"
     assert inner_face_psnr(avatar, portrait) > 22
 
 

@@ -29,8 +29,8 @@ from .solve import solve_colors
 from .surface import Surface
 from .view import View
 
-BUDGETS = {1: 30000, 2: 100000}
-"""Splats of the head; what plain subdivision leaves of it goes where the photo has more detail than the mesh."""
+BUDGETS = (9000, 30000, 100000)
+"""Most splats of the head at each level; what plain subdivision leaves goes where the photo has more detail than the mesh."""
 MOST_SPLITS = 3
 """How often one face is split beyond its level's subdivision."""
 VANISHING = 1 / 255
@@ -97,11 +97,7 @@ def build_level(head: Head, level: int, shoulders: SplatArrays, report: Callable
     Args:
         report: called with 0..1 several times a second; may raise to cancel.
     """
-    surface = Surface.of(head.rig)
-    for _ in range(level):
-        surface = surface.refined()
-    if level > 0:
-        surface = _with_detail(surface, head, BUDGETS[level])
+    surface = _resolved(head, level)
     report(0.15)
     kinds = kinds_on(surface, head.rig, head.anatomy, head.hair_height)
     seen = observe_views(surface, kinds, head.rig, head.views, head.labels, head.mouths, head.posed, head.ears)
@@ -128,6 +124,22 @@ def build_level(head: Head, level: int, shoulders: SplatArrays, report: Callable
         laplacian,
         lambda share: report(0.5 + 0.5 * share),
     )
+
+
+def _resolved(head: Head, level: int) -> Surface:
+    """The rig's mesh at a level's resolution, whatever the rig's own: subdivided at most `level` times, thinned out if it is too dense."""
+    count = lambda surface: int((_presence(surface, head) > VANISHING).sum())
+    surface = Surface.of(head.rig)
+    for _ in range(level):
+        finer = surface.refined()
+        if count(finer) > BUDGETS[level]:
+            break
+        surface = finer
+    if count(surface) > BUDGETS[level]:
+        while count(surface) > BUDGETS[level]:
+            surface = surface.thinned()
+        return surface
+    return _with_detail(surface, head, BUDGETS[level]) if level > 0 else surface
 
 
 def _with_detail(surface: Surface, head: Head, budget: int) -> Surface:

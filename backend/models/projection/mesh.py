@@ -82,3 +82,20 @@ def solve_symmetric(matrix: sp.csr_matrix, right: NDArray) -> F64:
     """Solve a symmetric positive definite sparse system for all columns of `right` [V, K]."""
     factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     return factor.solve(np.ascontiguousarray(right, np.float64))
+
+
+def independent_set(edge: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.bool_]:
+    """[count] a maximal set of vertices of which no two share an edge [E, 2] (Luby 1986); the same for the same seed."""
+    rank = np.random.default_rng(seed).permutation(count)
+    chosen, open_ = np.zeros(count, bool), np.ones(count, bool)
+    while open_.any():
+        a, b = edge[open_[edge].all(1)].T
+        highest = np.full(count, -1)
+        np.maximum.at(highest, a, rank[b])
+        np.maximum.at(highest, b, rank[a])
+        new = open_ & (rank > highest)
+        chosen |= new
+        open_ &= ~new
+        beside = edge[new[edge].any(1)]
+        open_[beside.ravel()] = False
+    return chosen
