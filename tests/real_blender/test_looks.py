@@ -95,8 +95,8 @@ def test_avatar_looks_the_same_in_every_mode(looks, drawn, mode) -> None:
     pixels &= part
     assert pixels.sum() > 5000
     assert np.median(np.abs(solid - other)[pixels]) <= 1.5 / 255
-    # Through the gaps between this avatar's splats each mode shows what it draws behind them.
-    assert psnr(solid[pixels], other[pixels]) >= 30
+    # Through the gaps between this avatar's splats each mode shows what it draws behind them, Wireframe mode the rig mesh's wires.
+    assert psnr(solid[pixels], other[pixels]) >= 40
 
 
 def test_cube_in_front_hides_and_cube_behind_is_hidden(looks) -> None:

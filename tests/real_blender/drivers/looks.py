@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import bpy
 from avatar_scene import empty_scene, hide_rig, import_avatar, look, part, settle, uploads, view_matrices
-from driving import Steps, findings, region, region_box, save_array, screenshot, space, start, view_area, window
+from driving import Steps, findings, region, region_box, save_array, screenshot, screenshot_when_still, space, start, view_area, window
 
 
 def steps() -> Steps:
@@ -61,13 +61,11 @@ def shading_modes() -> Steps:
     shading, scene = space().shading, bpy.context.scene
     for kind in ("WIREFRAME", "MATERIAL", "RENDERED"):
         shading.type = kind
-        # EEVEE compiles its shaders first, half a minute on software drivers; splats are drawn meanwhile too.
-        yield 2.0 if kind == "WIREFRAME" else 8.0
-        screenshot(f"shading_{kind.lower()}")
+        # EEVEE compiles its shaders first, half a minute on software drivers.
+        yield from screenshot_when_still(f"shading_{kind.lower()}")
     scene.render.engine = "CYCLES"
     scene.cycles.samples = scene.cycles.preview_samples = 1
-    yield 5.0
-    screenshot("shading_cycles")
+    yield from screenshot_when_still("shading_cycles")
     shading.type = "SOLID"
     scene.view_settings.view_transform = "Standard"
     yield from settle(0.3)
