@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32
 
@@ -11,7 +12,7 @@ from .anatomy import Anatomy
 from .observe import Observation, VertexKinds
 from .view import View
 
-CAVITY_RIM, CAVITY_DEEP = np.array([0.42, 0.16, 0.15], np.float32), np.array([0.07, 0.025, 0.025], np.float32)
+CAVITY_RIM, CAVITY_DEEP = np.array([0.42, 0.16, 0.15], np.float32), np.array([0.15, 0.045, 0.045], np.float32)
 TONGUE = np.array([0.60, 0.29, 0.28], np.float32)
 ENAMEL = np.array([0.80, 0.76, 0.70], np.float32)
 
@@ -45,20 +46,34 @@ def color_parts(
 
 
 def _teeth(position: F32, teeth: NDArray[np.bool_], seen: Observation, view: View, brightness: float, scale: float) -> F32:
-    """[M, 3] seen enamel where it is seen; elsewhere its bright colour, darker towards the cheeks."""
-    trusted = teeth & (seen.weight > 0.3)
+    """[M, 3] seen enamel where it is seen; elsewhere the seen teeth carried on up and down, then sideways, darker towards the cheeks."""
     marks = np.clip(view.landmarks[[17, 0, 84, 314], :2].astype(int), 0, view.size - 1)
-    lips = view.foreground[marks[:, 1], marks[:, 0]].mean()
-    enamel = np.clip(ENAMEL * brightness, 0, 0.9)
-    weight = seen.weight.copy()
-    if trusted.sum() > 20 and np.percentile(seen.color[trusted], 70, axis=0).mean() > 0.9 * lips:
-        enamel = np.percentile(seen.color[trusted], 70, axis=0)
-    else:
-        weight = np.zeros_like(weight)
-    middle = position[teeth, 0].mean()
-    shade = np.clip(1.05 - 0.5 * (np.abs(position[:, 0] - middle) / (0.024 * scale)) ** 2, 0.35, 1)
-    blend = np.clip(2 * weight, 0, 1)[:, None]
-    return (blend * seen.color + (1 - blend) * enamel * shade[:, None])[teeth].astype(np.float32)
+    lips = view.foreground[marks[:, 1], marks[:, 0]].mean(0)
+    own, color = position[teeth], seen.color[teeth]
+    candidate = seen.weight[teeth] > 0.3
+    bright = np.percentile(color[candidate], 80, axis=0) if candidate.sum() > 20 else np.zeros(3)
+    lateral = np.clip(1.05 - 0.7 * (np.abs(own[:, 0] - own[:, 0].mean()) / (0.024 * scale)) ** 2, 0.3, 1)[:, None]
+    if bright.mean() <= 0.9 * lips.mean():
+        return (np.clip(ENAMEL * brightness, 0, 0.9) * lateral).astype(np.float32)
+    enamel = _share_of_enamel(color, bright, lips) * candidate
+    sure = np.flatnonzero(enamel > 0.7)
+    if len(sure) < 8:
+        return (bright * lateral).astype(np.float32)
+    along = own * np.array([1.0, 0.25, 0.25], np.float32)  # a tooth is one colour from root to edge
+    distance, near = KDTree(along[sure]).query(along, k=min(6, len(sure)))
+    mix = 1 / (distance + 2e-4 * scale)
+    carried = (color[sure][near] * mix[..., None]).sum(1) / mix.sum(1, keepdims=True)
+    beyond = np.clip(distance[:, :1] / (0.012 * scale), 0, 1)
+    carried = np.minimum(carried, bright * lateral) * (1 - beyond) + bright * lateral * beyond
+    return (enamel[:, None] * color + (1 - enamel[:, None]) * carried).astype(np.float32)
+
+
+def _share_of_enamel(color: F32, bright: NDArray, lips: NDArray) -> NDArray:
+    """[M] how much each colour is tooth: not the dark of the corners, and nearer to enamel than to the lips in hue."""
+    redness = lambda c: (c[..., 0] - c[..., 1:].mean(-1)) / np.maximum(c.mean(-1), 0.05)
+    red = (redness(color) - redness(bright)) / max(float(redness(lips) - redness(bright)), 0.05)
+    light = color.mean(1) / max(float(bright.mean()), 1e-3)
+    return np.clip((light - 0.4) / 0.2, 0, 1) * np.clip((0.7 - red) / 0.3, 0, 1)
 
 
 def _eye(position: F32, color: F32, weight: F32) -> F32:
