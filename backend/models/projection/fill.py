@@ -19,6 +19,8 @@ from .observe import Observation
 STIFFNESS = 6e-3
 """Weight of smoothness against one full observation."""
 MIRROR_WEIGHT = 0.02
+LID_REACH = 0.016
+"""Metres from the lids to what may not colour them."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,11 @@ def fill_colors(neutral: F32, anatomy: Anatomy, label: F32, seen: Observation, p
     """[V, 3 labels, 3]: screened Laplace fills, one a label, with mirrored gradients and far hair copied from near hair."""
     laplacian = mesh.graph_laplacian(anatomy.edges, len(neutral))
     skin_part = ((anatomy.body + anatomy.ears) > 0.5) & (anatomy.cavity < 0.3)
+    inner = (anatomy.inner > 0.4) & ~_around_lids(neutral, anatomy)
     out = np.empty((len(neutral), 3, 3), np.float32)
     for index in (HAIR, SKIN, CLOTH):
-        agreement = np.clip(np.minimum(label[:, index], seen.label[:, index] + (anatomy.inner > 0.4)) * 2 - 0.6, 0, 1)
-        weight = seen.weight * agreement * skin_part * (1 - anatomy.lashes)  # or lids would close in the lashes' colour
+        agreement = np.clip(np.minimum(label[:, index], seen.label[:, index] + inner) * 2 - 0.6, 0, 1)
+        weight = seen.weight * agreement * skin_part * (1 - np.maximum(anatomy.lashes, anatomy.lid_fold))
         prior = np.broadcast_to(pixels.colour[index], (len(neutral), 3)).copy()
         prior_weight = np.full(len(neutral), 2e-6)
         if index == HAIR:
@@ -114,13 +117,21 @@ def fill_colors(neutral: F32, anatomy: Anatomy, label: F32, seen: Observation, p
             prior_weight = 0.05 * np.clip(1 - 2 * weight, 0, 1) + 2e-6
         if index == SKIN:
             prior = prior * 0.88
-            prior_weight = 4e-4 * anatomy.neck * np.clip(1 - 3 * weight, 0, 1) + 2e-6
+            prior_weight = 0.01 * anatomy.lid_fold + 4e-4 * anatomy.neck * np.clip(1 - 3 * weight, 0, 1) + 2e-6
         gradient = _mirrored_gradient(anatomy, weight, seen.color)
         mirrored = weight[anatomy.mirror] * np.clip(1 - 1.5 * weight, 0, 1) * (0.35 * MIRROR_WEIGHT + 0.3 * anatomy.ears)
         matrix = sp.diags(weight + mirrored + prior_weight) + STIFFNESS * laplacian
         right = weight[:, None] * seen.color + mirrored[:, None] * seen.color[anatomy.mirror] + prior_weight[:, None] * prior
         out[:, index] = np.clip(mesh.solve_symmetric(matrix, right + STIFFNESS * gradient), 0, 1)
     return out
+
+
+def _around_lids(neutral: F32, anatomy: Anatomy) -> NDArray[np.bool_]:
+    """[V] from lash to brow: there only what looks like skin may colour the lids, or they would close in the colour of lashes and shade."""
+    lids = np.maximum(anatomy.lashes, anatomy.lid_fold) > 0.5
+    if not lids.any():
+        return lids
+    return KDTree(neutral[lids]).query(neutral)[0] < LID_REACH * anatomy.unit
 
 
 def fold(position: NDArray, middle: float) -> NDArray:

@@ -33,6 +33,8 @@ BUDGETS = (9000, 30000, 100000)
 """Most splats of the head at each level; what plain subdivision leaves goes where the photo has more detail than the mesh."""
 MOST_SPLITS = 3
 """How often one face is split beyond its level's subdivision."""
+LID_SHADE = 0.82
+"""Least brightness of upper lids, of the skin's around them."""
 VANISHING = 1 / 255
 """Opacity below which a splat never shows."""
 SMOOTHNESS, SHARED_PIXEL_SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.005, 0.03, 0.05, 2.0
@@ -111,7 +113,7 @@ def build_level(head: Head, level: int, shoulders: SplatArrays, report: Callable
     splats = surface_splats(surface, color, opacity)
     free = first.visible & (first.facing > 0.1) & (first.weight >= merged.weight - 1e-6) & (kinds.cavity < 0.3) & (kinds.tongue < 0.5)
     free &= ~first.blocked & (kinds.lid_fold < 0.5)
-    free &= (kinds.teeth < 0.5) | (first.weight > 0.3)
+    free &= (kinds.teeth < 0.5) | (first.weight > 0.3) | _within(head.mouths[0].not_skin, first)
     damping = DAMPING + GRAZING_DAMPING * np.clip(1 - first.weight / 0.3, 0, 1) * (1 - kinds.inner)
     kept = opacity > VANISHING
     laplacian = _color_smoothness(surface, first)[kept][:, kept]
@@ -213,7 +215,17 @@ def _surface_colors(surface: Surface, kinds: VertexKinds, seen: Observation, lab
     trust = seen.weight * np.maximum(agreement, kinds.inner > 0.3)
     filled = _with_strands(filled, surface, label, trust, head)
     color = trust[:, None] * seen.color + (1 - trust[:, None]) * filled
+    color = _without_lashes(color.astype(np.float32), filled, kinds.lid_fold)
     return color_parts(color.astype(np.float32), surface.position, kinds, head.anatomy, head.rig.vertices, seen, head.views[0], head.skin)
+
+
+def _without_lashes(color: F32, filled: F32, lid_fold: F32) -> F32:
+    """[N, 3] lids above their rim no darker than a share of the skin around: what lashes and the crease shade on an open
+    eye would be a smear on a closed one."""
+    floor = LID_SHADE * filled * (filled / np.maximum(filled.mean(1, keepdims=True), 1e-3)) ** 0.35  # skin in shade is redder
+    darker = 1 - color.sum(1) / np.maximum(floor.sum(1), 1e-3)
+    share = (lid_fold * np.clip(darker / 0.15, 0, 1))[:, None]
+    return (1 - share) * color + share * floor
 
 
 def _with_strands(filled: F32, surface: Surface, label: F32, trust: F32, head: Head) -> F32:
@@ -239,8 +251,13 @@ def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F
 def _pokes_out(kinds: VertexKinds, seen: Observation, head: Head) -> NDArray[np.bool_]:
     """[N] teeth, tongue and cavity that the fitted pose shows outside the lips: a small mouth around rigid parts."""
     inside = np.maximum(kinds.teeth, np.maximum(kinds.tongue, kinds.cavity)) > 0.5
-    place = np.clip(seen.pixels[:, :2].astype(int), 0, head.views[0].size - 1)
-    return inside & seen.visible & ~head.mouths[0].not_skin[place[:, 1], place[:, 0]]
+    return inside & seen.visible & ~_within(head.mouths[0].not_skin, seen)
+
+
+def _within(mask: NDArray[np.bool_], seen: Observation) -> NDArray[np.bool_]:
+    """[N] whether the pixel of each vertex lies in a mask [S, S]."""
+    column, row = np.clip(seen.pixels[:, :2].astype(int), 0, len(mask) - 1).T
+    return mask[row, column]
 
 
 def _presence(surface: Surface, head: Head) -> F32:

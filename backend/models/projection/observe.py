@@ -23,6 +23,8 @@ HAIR_FACING = (0.02, 0.3)
 """The same for hair, whose texture forgives stretching."""
 DEPTH_TOLERANCE = 0.0025
 """Metres behind the depth buffer within which a vertex still counts as visible."""
+FOLD_DEPTH = (0.0002, 0.0008)
+"""The same for what an open upper lid folds in, which is shallower than that: seen fully, and not at all."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def observe(
     pixels = view.camera.project(posed)
     normals = mesh.vertex_normals(posed, faces)
     facing = view.camera.facing(posed, normals)
-    visible = _visible(view, pixels, faces)
+    behind = _behind_front(view, pixels, faces)
+    visible = behind < DEPTH_TOLERANCE
     matte = view.at(np.minimum(view.matte, view.inside), pixels)
     solid = np.clip((matte - 0.3) / 0.5, 0, 1)
     label = view.at(labels.probability, pixels)
@@ -92,8 +95,8 @@ def observe(
     blocked = _behind_neck(view, labels, pixels, kinds) | _behind_ear(view, labels, pixels, kinds, ears)
     weight = np.where(blocked, 0, weight)
     label_weight = np.maximum(weight, visible * np.clip((facing - 0.08) / 0.2, 0, 1) * solid * ~blocked)
-    weight = weight * (1 - 0.75 * kinds.lid_fold)
-    weight = _respect_mouth(view, weight, pixels, mouth, kinds)
+    weight = weight * (1 - kinds.lid_fold * np.clip((behind - FOLD_DEPTH[0]) / (FOLD_DEPTH[1] - FOLD_DEPTH[0]), 0, 1))
+    weight = _respect_mouth(view, weight.astype(np.float32), pixels, mouth, kinds)
     footprint = spacing * view.camera.focal / float(np.median(pixels[:, 2]))
     picture = view.foreground
     if footprint > 2:
@@ -105,14 +108,15 @@ def observe(
     )  # fmt: skip
 
 
-def _visible(view: View, pixels: F32, faces: NDArray) -> NDArray[np.bool_]:
-    """In front of the depth buffer, drawn at twice the view's resolution so that thin parts survive."""
+def _behind_front(view: View, pixels: F32, faces: NDArray) -> F32:
+    """[N] metres that each vertex lies behind the depth buffer, infinite outside the crop; the buffer is drawn at twice the
+    view's resolution so that thin parts survive."""
     fine = 2 if view.size <= 512 else 1
     _, _, depth = rasterize_mesh(pixels * np.array([fine, fine, 1], np.float32), faces, view.size * fine, view.size * fine)
     nearest = ndimage.maximum_filter(np.where(np.isfinite(depth), depth, 0), 3)
     place = np.clip((pixels[:, :2] * fine).astype(int), 0, view.size * fine - 1)
     in_crop = ((pixels[:, :2] > 1) & (pixels[:, :2] < view.size - 2)).all(1)
-    return (pixels[:, 2] < nearest[place[:, 1], place[:, 0]] + DEPTH_TOLERANCE) & in_crop
+    return np.where(in_crop, pixels[:, 2] - nearest[place[:, 1], place[:, 0]], np.inf).astype(np.float32)
 
 
 def _is_bare(view: View, pixels: F32, kinds: VertexKinds) -> NDArray[np.bool_]:
