@@ -5,21 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from . import cpu_kernels as kernels
-from .cpu_raster import F32, View, as_image, blending_workers, empty_planar, project, sort_into_tiles, sum_slots, to_planar
+from .cpu_raster import F32, View, as_image, blending_workers, empty_planar, project, rows_of_sums, sort_into_tiles, sum_rows, to_planar
 from .cpu_threads import run
 
 
 class ColorOperator:
     """The [pixels, N] matrix A of blending weights: image = A colors + (1 - alpha) background.
 
-    Projection, sorting and all weights are computed once (as long as one forward pass takes, and 64 bytes a
-    16-pixel row that a splat touches: about 50 MB for a head at 512^2); then A x and A^T y only stream them.
+    Projection, sorting and all weights are computed once (as long as one forward pass takes, and 68 bytes
+    for every 4 x 4 block of pixels that a splat touches: about 35 MB for a head at 512^2); then A x and A^T y only stream them.
     The weights are exactly those that `rasterization` blends with.
 
     Attributes:
         alpha: [H, W] what the splats cover.
         count: number of splats N.
-        rows: number of 16-pixel rows of weights, a measure of the blending work.
+        weights: flat [V * 16] of the V blocks, entry by entry; a block's pixels row by row.
+        starts: [hits + 1] range of each (tile, splat) entry in them.
+        blocks: [V] place of each in its tile of 4 x 4 blocks, row by row.
     """
 
     def __init__(self, means: F32, quats: F32, scales: F32, opacities: F32, view: View) -> None:
@@ -40,13 +42,13 @@ class ColorOperator:
             view.width, view.height,
         )  # fmt: skip
         entries = len(self._tiles.entries)
-        self._starts = np.zeros(entries + 1, np.int64)
+        self.starts = np.zeros(entries + 1, np.int64)
         final = empty_planar(1, self.height, self._stride)
-        self._weights, self._rows = np.empty(0, np.float32), np.empty(0, np.uint8)
+        self.weights, self.blocks = np.empty(0, np.float32), np.empty(0, np.uint8)
         self._trace(final, filling=False)
-        np.cumsum(self._starts, out=self._starts)
-        self.rows = int(self._starts[-1])
-        self._weights, self._rows = empty_planar(1, self.rows, kernels.LANES), np.empty(self.rows, np.uint8)
+        np.cumsum(self.starts, out=self.starts)
+        count = int(self.starts[-1])
+        self.weights, self.blocks = empty_planar(1, count, kernels.LANES), np.empty(count, np.uint8)
         self._trace(final, filling=True)
         self.alpha = 1 - final.reshape(self.height, -1)[:, : self.width]
 
@@ -60,7 +62,7 @@ class ColorOperator:
         run(
             kernels.apply_weights,
             [
-                (w, workers, self.width, self.height, colors, tiles.offsets, tiles.entries, self._starts, self._weights, self._rows, image)
+                (w, workers, self.width, self.height, colors, tiles.offsets, tiles.entries, self.starts, self.weights, self.blocks, image)
                 for w in range(workers)
             ],
         )
@@ -81,7 +83,7 @@ class ColorOperator:
             [
                 (
                     w, workers, self.width, self.height, tiles.splats, tiles.offsets, tiles.entries,
-                    self._starts, self._weights, self._rows, final, filling,
+                    self.starts, self.weights, self.blocks, final, filling,
                 )
                 for w in range(workers)
             ],
@@ -91,16 +93,15 @@ class ColorOperator:
         if image.shape[:2] != (self.height, self.width) or image.ndim != 3:
             raise ValueError(f"image must be [{self.height}, {self.width}, C], got {image.shape}")
         planar, tiles, workers = to_planar(image, self._stride), self._tiles, blending_workers()
-        gradients = np.empty((len(tiles.entries), image.shape[2]), np.float32)
-        used = np.zeros(len(tiles.entries), np.uint8)
+        rows, used = rows_of_sums(tiles, image.shape[2])
         run(
             kernels.transpose_weights,
             [
                 (
                     w, workers, self.width, self.height, squared, planar, tiles.offsets, tiles.entries,
-                    self._starts, self._weights, self._rows, gradients, used,
+                    self.starts, self.weights, self.blocks, rows, used,
                 )
                 for w in range(workers)
             ],
         )  # fmt: skip
-        return sum_slots(tiles, gradients, used)
+        return np.ascontiguousarray(sum_rows(tiles, rows, used, image.shape[2])[:, : image.shape[2]])

@@ -6,7 +6,9 @@ it imports, so a kernel must not depend on another file's compiled code.
 Semantics are gsplat 1.5.3's (Ye et al. 2025; pinhole camera, EWA splatting of Zwicker et al. 2001, blending
 of Kerbl et al. 2023): tiles of 16 x 16 pixels, a stable sort by float32 depth, alphas below 1/255 skipped,
 alpha at most 0.999, and a pixel ends before the splat that would bring its transmittance to 1e-4 or below.
-A tile row of 16 pixels is one vector.
+A vector is a block of 4 x 4 pixels: splats are small and round, and fill 1.5 to 1.65 times as much of it as of a
+row of 16. The sort leaves each (tile, splat) pair 16 bits, which blocks the splat's ellipse meets; the blending
+takes the lowest bit that is still open until none is left, so that neither a miss nor a finished pixel costs a test.
 
 Every kernel works on a range of its items (``start, stop``) or on every ``stride``-th tile, releases the
 GIL and writes only what belongs to that range, so any number of threads gives bit-identical results.
@@ -30,11 +32,17 @@ from . import kernel_cache  # noqa: F401  (must run before numba is imported)
 
 from llvmlite import ir  # isort: skip
 from numba import njit, types  # isort: skip
+from numba.core import cgutils  # isort: skip
 from numba.extending import intrinsic, models, overload, register_model  # isort: skip
 
-LANES = 16
 TILE = 16
+BLOCK = 4
+BLOCKS = (TILE // BLOCK) ** 2
+LANES = BLOCK * BLOCK
+PIXELS = TILE * TILE
 CHANNELS_BEFORE_COLOR = 6
+# So many entries before its turn, a splat is asked for from memory.
+AHEAD = 6
 
 # Columns of the [N, 10] array of projected splats. CONIC_* is the inverse 2D covariance (xx, xy, yy); LIMIT is
 # the largest exponent that can still reach an alpha of 1/255, negative for a splat that is not drawn.
@@ -46,6 +54,8 @@ ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN = f32(1 / 255), f32(0.999), f32(1e-4)
 EXTENT_MAX = f32(3.33)
 FRUSTUM_MARGIN = f32(0.3)
 LIMIT_MARGIN = f32(1e-3)
+# A little less than 1/2, more than rounding can take from the exponent where its terms cancel.
+CULLING_HALF = f32(0.5 * (1 - 2e-6))
 HUGE, RADIUS_MAX = f32(1e30), f32(1 << 24)
 
 _COMPILE = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}, "boundscheck": False}
@@ -107,14 +117,21 @@ def broadcast(typing, scalar):
     return float_lanes(scalar), generate
 
 
-@intrinsic
-def pixel_centres(typing):
-    """0.5, 1.5, ... 15.5."""
+def _pattern(values):
+    @intrinsic
+    def function(typing):
+        def generate(context, builder, signature, args):
+            return ir.Constant(_FLOATS, [ir.Constant(_FLOAT, value) for value in values])
 
-    def generate(context, builder, signature, args):
-        return ir.Constant(_FLOATS, [ir.Constant(_FLOAT, i + 0.5) for i in range(LANES)])
+        return float_lanes(), generate
 
-    return float_lanes(), generate
+    return function
+
+
+pixel_columns = _pattern([i % BLOCK + 0.5 for i in range(LANES)])
+pixel_rows = _pattern([i // BLOCK + 0.5 for i in range(LANES)])
+block_lefts = _pattern([i % (TILE // BLOCK) * BLOCK + 0.5 for i in range(BLOCKS)])
+block_tops = _pattern([i // (TILE // BLOCK) * BLOCK + 0.5 for i in range(BLOCKS)])
 
 
 def _address(context, builder, signature, args):
@@ -147,6 +164,26 @@ def store(typing, array, index, value):
     return types.void(array, index, value), generate
 
 
+@intrinsic
+def prefetch(typing, array, row):
+    """Ask for the cache lines of both ends of a row of a two-dimensional array."""
+
+    def generate(context, builder, signature, args):
+        row = context.cast(builder, args[1], signature.args[1], types.intp)
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
+        hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        step, _ = cgutils.unpack_tuple(builder, view.strides, 2)
+        start = builder.gep(builder.bitcast(view.data, byte), [builder.mul(row, step)])
+        end = builder.gep(start, [builder.sub(step, ir.Constant(step.type, 4))])
+        for address in (start, end):
+            builder.call(hint, [address, integer(0), integer(3), integer(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, row), generate
+
+
 def _arithmetic(instruction):
     @intrinsic
     def function(typing, x, y):
@@ -176,12 +213,18 @@ for _symbol, _function in ((operator.add, _add), (operator.sub, _subtract), (ope
     _overload(_symbol, _function)
 
 
+def _fused(builder, x, y, z):
+    """x * y + z by llvm.fmuladd: one rounding where the machine has the instruction, never a call of fmaf()."""
+    kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32"), [x, y, z])
+
+
 @intrinsic
 def multiply_add(typing, x, y, z):
-    """x * y + z; the contract flag lets LLVM fuse it (llvmlite cannot declare the vector intrinsic)."""
+    """x * y + z."""
 
     def generate(context, builder, signature, args):
-        return builder.fadd(builder.fmul(args[0], args[1], flags=_FLAGS), args[2], flags=_FLAGS)
+        return _fused(builder, *args)
 
     return float_lanes(x, y, z), generate
 
@@ -201,22 +244,21 @@ at_most, at_least, greater, less = (_comparison(p) for p in ("<=", ">=", ">", "<
 
 
 @intrinsic
+def within(typing, x, limit):
+    """0 <= x <= limit in one comparison: as unsigned integers, negative floats are larger than any positive one."""
+
+    def generate(context, builder, signature, args):
+        return builder.icmp_unsigned("<=", builder.bitcast(args[0], _INTS), builder.bitcast(args[1], _INTS))
+
+    return mask_lanes(x, limit), generate
+
+
+@intrinsic
 def both(typing, x, y):
     """x and y, lane by lane."""
 
     def generate(context, builder, signature, args):
         return builder.and_(args[0], args[1])
-
-    return mask_lanes(x, y), generate
-
-
-@intrinsic
-def without(typing, x, y):
-    """x and not y, lane by lane."""
-
-    def generate(context, builder, signature, args):
-        ones = ir.Constant(_BITS, [ir.Constant(_BIT, 1)] * LANES)
-        return builder.and_(args[0], builder.xor(args[1], ones))
 
     return mask_lanes(x, y), generate
 
@@ -243,46 +285,108 @@ def any_lane(typing, mask):
 
 
 @intrinsic
-def count_lanes(typing, mask):
-    """How many lanes are set."""
+def lane_bits(typing, mask):
+    """The mask as an integer, lane 0 in the lowest bit."""
 
     def generate(context, builder, signature, args):
-        return builder.zext(builder.ctpop(builder.bitcast(args[0], ir.IntType(LANES))), ir.IntType(64))
+        return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(64))
 
     return types.int64(mask), generate
 
 
 @intrinsic
-def minimum(typing, x, y):
-    """The smaller, lane by lane."""
+def lowest_bit(typing, bits):
+    """Index of the lowest set bit; at least one is set."""
 
     def generate(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[0], args[1])
+        return builder.cttz(args[0], ir.Constant(_BIT, 1))
 
-    return float_lanes(x, y), generate
+    return types.int64(types.int64), generate
+
+
+def _smaller(builder, x, y):
+    return builder.select(builder.fcmp_ordered("<", x, y), x, y)
+
+
+def _larger(builder, x, y):
+    return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+
+def _of_two(generate_one):
+    @intrinsic
+    def function(typing, x, y):
+        def generate(context, builder, signature, args):
+            return generate_one(builder, *args)
+
+        return float_lanes(x, y), generate
+
+    return function
+
+
+minimum, maximum = _of_two(_smaller), _of_two(_larger)
+
+
+def _of_bits(instruction, bits):
+    @intrinsic
+    def function(typing, x):
+        def generate(context, builder, signature, args):
+            value = getattr(builder, instruction)(builder.bitcast(args[0], _INTS), _constant_int(bits))
+            return builder.bitcast(value, _FLOATS)
+
+        return float_lanes(x), generate
+
+    return function
+
+
+absolute, negative = _of_bits("and_", 0x7FFFFFFF), _of_bits("or_", 0x80000000)  # |x|, -|x|
+
+
+def _shuffle(builder, x, y, indices):
+    """Lanes of x (0..15) and y (16..31) by index; any number of them."""
+    kind = ir.VectorType(_INT, len(indices))
+    return builder.shuffle_vector(x, y, ir.Constant(kind, [_INT(i) for i in indices]))
 
 
 @intrinsic
-def sum_lanes(typing, x):
-    """Sum of the lanes by a fixed tree, so that it is the same on every machine width."""
+def transpose_quads(typing, a, b, c, d):
+    """Four vectors as a 4 x 4 matrix of four lanes each, transposed: pixel rows to blocks of 4 x 4 and back."""
 
     def generate(context, builder, signature, args):
-        value, width = args[0], LANES
-        while width > 1:
-            half = width // 2
-            indices = ir.VectorType(_INT, half)
-            undefined = ir.Constant(value.type, ir.Undefined)
-            low = builder.shuffle_vector(value, undefined, ir.Constant(indices, [_INT(i) for i in range(half)]))
-            high = builder.shuffle_vector(value, undefined, ir.Constant(indices, [_INT(i + half) for i in range(half)]))
-            value, width = builder.fadd(low, high), half
-        return builder.extract_element(value, _INT(0))
+        low, high = [_shuffle(builder, args[i], args[i + 1], range(32)) for i in (0, 2)], []
+        for k in range(4):
+            quad = [4 * k + i for i in range(4)] + [16 + 4 * k + i for i in range(4)]
+            high.append(_shuffle(builder, _shuffle(builder, low[0], low[0], quad), _shuffle(builder, low[1], low[1], quad), range(16)))
+        return context.make_tuple(builder, signature.return_type, high)
 
-    return types.float32(x), generate
+    return types.UniTuple(float_lanes, 4)(a, b, c, d), generate
+
+
+@intrinsic
+def store_sums(typing, array, index, a, b, c, d):
+    """Write the sums of the lanes of four vectors to a flat float32 array at `index`, by a fixed tree (the same on every width)."""
+
+    def fold(builder, x, y, width):
+        """The two halves of every group of `width` lanes of x, then of y, added up."""
+        groups = [group * width + lane for group in range(LANES // width) for lane in range(width // 2)]
+        first = groups + [LANES + i for i in groups]
+        return builder.fadd(_shuffle(builder, x, y, first), _shuffle(builder, x, y, [i + width // 2 for i in first]))
+
+    def generate(context, builder, signature, args):
+        a, b, c, d = args[2:]
+        quads = fold(builder, fold(builder, a, b, 16), fold(builder, c, d, 16), 8)
+        pairs = builder.fadd(_shuffle(builder, quads, quads, [i ^ 2 for i in range(LANES)]), quads)
+        sums = builder.fadd(_shuffle(builder, pairs, pairs, [i ^ 1 for i in range(LANES)]), pairs)
+        four = _shuffle(builder, sums, sums, [0, 4, 8, 12])
+        address = builder.bitcast(_address(context, builder, signature, args), four.type.as_pointer())
+        builder.store(four, address).align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, index, a, b, c, d), generate
 
 
 @intrinsic
 def exp_negative(typing, x):
-    """exp(-x) for x >= 0 (x above 80 counts as 80); relative error 2.5e-7.
+    """exp(-x) for 0 <= x <= 87, relative error 2.5e-7; anything at all for other x.
 
     2^t is split into its integer part, found by adding 1.5 * 2^23 so that the sum's mantissa holds it, and a
     fraction in +-0.5, for which a minimax polynomial of degree 5 is evaluated.
@@ -290,18 +394,15 @@ def exp_negative(typing, x):
     coefficients = (1.327710027e-03, 9.675676469e-03, 5.550711715e-02, 2.402211622e-01, 6.931469680e-01, 1.000000073e00)
 
     def generate(context, builder, signature, args):
-        limit = _constant(80.0)
-        bounded = builder.select(builder.fcmp_ordered("<", args[0], limit), args[0], limit)
-        exponent = builder.fmul(bounded, _constant(-1.44269504))
-        magic = _constant(12582912.0)
-        shifted = builder.fadd(exponent, magic)
-        whole = builder.sub(builder.bitcast(shifted, _INTS), _constant_int(0x4B400000))
-        fraction = builder.fsub(exponent, builder.fsub(shifted, magic))
+        scale, magic = _constant(-1.44269504), _constant(12582912.0)
+        shifted = _fused(builder, args[0], scale, magic)
+        fraction = _fused(builder, args[0], scale, builder.fsub(magic, shifted))
         power = _constant(coefficients[0])
         for coefficient in coefficients[1:]:
-            power = builder.fadd(builder.fmul(power, fraction, flags=_FLAGS), _constant(coefficient), flags=_FLAGS)
-        scaled = builder.add(builder.bitcast(power, _INTS), builder.shl(whole, _constant_int(23)))
-        return builder.bitcast(scaled, _FLOATS)
+            power = _fused(builder, power, fraction, _constant(coefficient))
+        # The magic number's own bits are shifted out.
+        whole = builder.shl(builder.bitcast(shifted, _INTS), _constant_int(23))
+        return builder.bitcast(builder.add(builder.bitcast(power, _INTS), whole), _FLOATS)
 
     return float_lanes(x), generate
 
@@ -615,26 +716,33 @@ def depth_order(splats, depth_bits):
 
 
 @njit(**_COMPILE)
-def _exponent(a, b, c, dx, dy):
-    return HALF * (a * dx * dx + c * dy * dy) + b * dx * dy
+def _clamped(value, low, high):
+    return minimum(maximum(value, low), high)
 
 
 @njit(**_COMPILE)
-def _touches(splat, x0, x1, y0, y1):
-    """Whether the ellipse of exponent LIMIT meets the rectangle of pixel centres (exact)."""
-    x, y, a, b, c = splat[X], splat[Y], splat[CONIC_XX], splat[CONIC_XY], splat[CONIC_YY]
-    if x >= x0 and x <= x1 and y >= y0 and y <= y1:
-        return True
-    best = HUGE
-    if x < x0 or x > x1:
-        dx = (x0 if x < x0 else x1) - x
-        dy = min(max(-b * dx / c, y0 - y), y1 - y)
-        best = min(best, _exponent(a, b, c, dx, dy))
-    if y < y0 or y > y1:
-        dy = (y0 if y < y0 else y1) - y
-        dx = min(max(-b * dy / a, x0 - x), x1 - x)
-        best = min(best, _exponent(a, b, c, dx, dy))
-    return best <= splat[LIMIT]
+def _exponents(dx, dy, half_xx, xy, half_yy):
+    """Half the squared Mahalanobis distance, lane by lane."""
+    return multiply_add(dx, multiply_add(half_xx, dx, xy * dy), half_yy * dy * dy)
+
+
+@njit(**_COMPILE)
+def _touched_blocks(splat, left, top):
+    """Bit k is set where the ellipse of exponent LIMIT meets the pixel centres' rectangle of the tile's block k.
+
+    A lane is a block. The lowest exponent of a rectangle that does not hold the centre lies on one of the two
+    edges that face it, where it is the one of a parabola.
+    """
+    a, b, c = splat[CONIC_XX], splat[CONIC_XY], splat[CONIC_YY]
+    lefts, tops = block_lefts() - broadcast(splat[X] - left), block_tops() - broadcast(splat[Y] - top)
+    side, zero = broadcast(f32(BLOCK - 1)), broadcast(ZERO)
+    rights, bottoms = lefts + side, tops + side
+    near_x, near_y = _clamped(zero, lefts, rights), _clamped(zero, tops, bottoms)
+    beside = _clamped(broadcast(-b / c) * near_x, tops, bottoms)
+    above = _clamped(broadcast(-b / a) * near_y, lefts, rights)
+    half_xx, xy, half_yy = broadcast(a * CULLING_HALF), broadcast(b), broadcast(c * CULLING_HALF)
+    lowest = minimum(_exponents(near_x, beside, half_xx, xy, half_yy), _exponents(above, near_y, half_xx, xy, half_yy))
+    return lane_bits(at_most(lowest, broadcast(splat[LIMIT])))
 
 
 @njit(**_COMPILE)
@@ -647,36 +755,34 @@ def _tile_range(centre, radius, tiles):
 
 
 @njit(**_COMPILE)
-def count_hits(start, stop, splats, order, width, height, tile_counts, hits):
-    """Tiles that the depth-ordered splats start..stop touch, in order; counts per tile and per splat."""
+def find_hits(start, stop, splats, order, width, height, tile_counts):
+    """(splat, tile, blocks as bits) for every tile that the depth-ordered splats start..stop touch; counts per tile."""
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     capacity, found = 8 * (stop - start) + 64, 0
-    tiles = np.empty(capacity, np.int32)
+    hits = np.empty((capacity, 3), np.int32)
     for m in range(start, stop):
         splat = splats[order[m]]
-        before = found
         x0, x1 = _tile_range(splat[X], splat[RADIUS_X], columns)
         y0, y1 = _tile_range(splat[Y], splat[RADIUS_Y], rows)
         if found + (x1 - x0) * (y1 - y0) > capacity:
             capacity = 2 * capacity + (x1 - x0) * (y1 - y0)
-            grown = np.empty(capacity, np.int32)
-            grown[:found] = tiles[:found]
-            tiles = grown
+            grown = np.empty((capacity, 3), np.int32)
+            grown[:found] = hits[:found]
+            hits = grown
         for row in range(y0, y1):
             for column in range(x0, x1):
-                left, top = f32(column * TILE) + HALF, f32(row * TILE) + HALF
-                if _touches(splat, left, left + f32(TILE - 1), top, top + f32(TILE - 1)):
+                blocks = _touched_blocks(splat, f32(column * TILE), f32(row * TILE))
+                if blocks:
                     tile = row * columns + column
-                    tiles[found] = tile
+                    hits[found, 0], hits[found, 1], hits[found, 2] = order[m], tile, blocks
                     tile_counts[tile] += 1
                     found += 1
-        hits[m] = found - before
-    return tiles[:found]
+    return hits[:found]
 
 
 @njit(**_COMPILE)
 def hit_offsets(tile_counts, offsets):
-    """Exclusive sum over (tile, range); tile_counts [ranges, tiles] becomes each range's first slot in each tile."""
+    """Exclusive sum over (tile, range); tile_counts [ranges, tiles] becomes each range's first entry in each tile."""
     total = 0
     for tile in range(tile_counts.shape[1]):
         offsets[tile] = total
@@ -689,321 +795,390 @@ def hit_offsets(tile_counts, offsets):
 
 
 @njit(**_COMPILE)
-def fill_hits(start, stop, order, hits, first_slot, tiles, position, entries, slots):
-    """entries [hits, 2]: per tile, near to far, (splat, slot); slots [M + 1]: where a splat's gradient slots start."""
-    slot, k = first_slot, 0
-    for m in range(start, stop):
-        slots[m] = slot
-        for _ in range(hits[m]):
-            entry = position[tiles[k]]
-            position[tiles[k]] = entry + 1
-            entries[entry, 0] = order[m]
-            entries[entry, 1] = slot
-            slot += 1
-            k += 1
+def fill_tiles(hits, position, entries):
+    """Deal the hits of one range out to the tiles: entries [hits, 2] holds, per tile, near to far, (splat, blocks)."""
+    for i in range(len(hits)):
+        tile = hits[i, 1]
+        entry = position[tile]
+        position[tile] = entry + 1
+        entries[entry, 0], entries[entry, 1] = hits[i, 0], hits[i, 2]
 
 
 # ---------------------------------------------------------------------------------------------- blending
 
 
 @njit(**_COMPILE)
-def _row_range(y, radius, rows):
-    """Rows of a tile (y in the tile's frame) that the splat's box reaches."""
-    first = math.ceil(min(max(y - radius - HALF, ZERO), f32(TILE)))
-    last = math.floor(min(max(y + radius + HALF, ZERO), f32(rows)))
-    return int(first), int(last)
+def _pixel_grid():
+    """Pixel centres of a tile in block order: x, then y; flat [2 * 256]."""
+    grid = _aligned(2 * PIXELS)
+    for k in range(BLOCKS):
+        across, down = f32(k % (TILE // BLOCK) * BLOCK), f32(k // (TILE // BLOCK) * BLOCK)
+        store(grid, k * LANES, pixel_columns() + broadcast(across))
+        store(grid, PIXELS + k * LANES, pixel_rows() + broadcast(down))
+    return grid
 
 
 @njit(**_COMPILE)
-def _open_tile(rows, columns, transmittance, live):
-    """Transmittance 1 everywhere, `live` 1 inside the image."""
-    one, zero = broadcast(ONE), broadcast(ZERO)
-    inside = select(less(pixel_centres(), broadcast(f32(columns))), one, zero)
-    for r in range(TILE):
-        store(transmittance, r * TILE, one)
-        store(live, r * TILE, inside if r < rows else zero)
-
-
-@njit(**_COMPILE)
-def _blend_tile(tile, columns, width, height, splats, colors, background, offsets, entries, image, final, transmittance, live, total):
-    channels, stride = colors.shape[1], columns * TILE
+def _place(tile, columns, width, height):
+    """A tile's left and top pixel, and how many of its rows and columns lie in the picture."""
     left, top = (tile % columns) * TILE, (tile // columns) * TILE
-    rows, wide = min(TILE, height - top), min(TILE, width - left)
-    one, zero, lane = broadcast(ONE), broadcast(ZERO), pixel_centres()
-    alpha_min, alpha_max, t_min = broadcast(ALPHA_MIN), broadcast(ALPHA_MAX), broadcast(TRANSMITTANCE_MIN)
-    _open_tile(rows, wide, transmittance, live)
-    for k in range(channels * TILE):
-        store(total, k * TILE, zero)
-    remaining = rows * wide
+    return left, top, min(TILE, height - top), min(TILE, width - left)
+
+
+@njit(**_COMPILE)
+def _open_tile(rows, columns, grid, transmittance, opened):
+    """Transmittance 1 in the picture and -1, as if ended, outside; returns the blocks with a pixel in the picture as bits."""
+    one, bits = broadcast(ONE), 0
+    for k in range(BLOCKS):
+        across, down = load(grid, k * LANES), load(grid, PIXELS + k * LANES)
+        inside = both(less(across, broadcast(f32(columns))), less(down, broadcast(f32(rows))))
+        store(transmittance, k * LANES, select(inside, one, negative(one)))
+        if any_lane(inside):
+            bits |= 1 << k
+    opened[0] = bits
+
+
+@njit(**_COMPILE)
+def _to_blocks(image, start, stride, rows, blocks, at):
+    """`rows` rows of 16 pixels of a flat image to a tile in block order at blocks[at:]; zeros below the picture."""
+    zero = broadcast(ZERO)
+    for r in range(0, TILE, BLOCK):
+        row0 = load(image, start + r * stride) if r < rows else zero
+        row1 = load(image, start + (r + 1) * stride) if r + 1 < rows else zero
+        row2 = load(image, start + (r + 2) * stride) if r + 2 < rows else zero
+        row3 = load(image, start + (r + 3) * stride) if r + 3 < rows else zero
+        block0, block1, block2, block3 = transpose_quads(row0, row1, row2, row3)
+        store(blocks, at + r * TILE, block0)
+        store(blocks, at + r * TILE + LANES, block1)
+        store(blocks, at + r * TILE + 2 * LANES, block2)
+        store(blocks, at + r * TILE + 3 * LANES, block3)
+
+
+@njit(**_COMPILE)
+def _from_blocks(blocks, at, image, start, stride, rows):
+    """Inverse of `_to_blocks`."""
+    for r in range(0, rows, BLOCK):
+        four = transpose_quads(
+            load(blocks, at + r * TILE), load(blocks, at + r * TILE + LANES),
+            load(blocks, at + r * TILE + 2 * LANES), load(blocks, at + r * TILE + 3 * LANES),
+        )  # fmt: skip
+        store(image, start + r * stride, four[0])
+        if r + 1 < rows:
+            store(image, start + (r + 1) * stride, four[1])
+        if r + 2 < rows:
+            store(image, start + (r + 2) * stride, four[2])
+        if r + 3 < rows:
+            store(image, start + (r + 3) * stride, four[3])
+
+
+@njit(**_COMPILE)
+def _splat_lanes(splats, g, left, top):
+    """What the pixels of a tile need of splat g: centre in the tile's frame, exponent's coefficients, opacity, limit."""
+    x, y = broadcast(splats[g, X] - f32(left)), broadcast(splats[g, Y] - f32(top))
+    half_xx, xy, half_yy = broadcast(HALF * splats[g, CONIC_XX]), broadcast(splats[g, CONIC_XY]), broadcast(HALF * splats[g, CONIC_YY])
+    return x, y, half_xx, xy, half_yy, broadcast(splats[g, OPACITY]), broadcast(splats[g, LIMIT])
+
+
+@njit(**_COMPILE)
+def _cover(splat, grid, transmittance, at):
+    """Put one splat (`_splat_lanes`) before the block at `at`, whose transmittance is updated.
+
+    Returns (dx, dy, transmittance before, opacity before its clamp, 1 - alpha, weight, sloped, kept). `kept` are the
+    pixels that go on: one that ends here, or had ended, has weight 0 and keeps its transmittance as a negative
+    number. `sloped` are those of them whose alpha has a gradient: drawn, and not clamped.
+    """
+    x, y, half_xx, xy, half_yy, opacity, limit = splat
+    dx, dy = x - load(grid, at), y - load(grid, PIXELS + at)
+    exponent = _exponents(dx, dy, half_xx, xy, half_yy)
+    before, zero, highest = load(transmittance, at), broadcast(ZERO), broadcast(ALPHA_MAX)
+    raw = opacity * exp_negative(exponent)
+    alpha = minimum(raw, highest)
+    drawn = both(within(exponent, limit), at_least(alpha, broadcast(ALPHA_MIN)))
+    alpha = select(drawn, alpha, zero)
+    through = broadcast(ONE) - alpha
+    after = before * through
+    kept = greater(after, broadcast(TRANSMITTANCE_MIN))
+    store(transmittance, at, select(kept, after, negative(before)))
+    return dx, dy, before, raw, through, select(kept, alpha * before, zero), both(both(drawn, kept), at_most(raw, highest)), kept
+
+
+@njit(**_COMPILE)
+def _blend_tile(
+    tile, columns, width, height, splats, colors, background, offsets, entries, image, final,
+    grid, transmittance, total, opened,
+):  # fmt: skip
+    channels, stride = colors.shape[1], columns * TILE
+    left, top, rows, wide = _place(tile, columns, width, height)
+    zero = broadcast(ZERO)
+    _open_tile(rows, wide, grid, transmittance, opened)
+    for k in range(channels * BLOCKS):
+        store(total, k * LANES, zero)
     for j in range(offsets[tile], offsets[tile + 1]):
-        g = entries[j, 0]
-        x, y = splats[g, X] - f32(left), splats[g, Y] - f32(top)
-        dx = broadcast(x) - lane
-        along_x = broadcast(HALF * splats[g, CONIC_XX]) * dx * dx
-        cross = broadcast(splats[g, CONIC_XY]) * dx
-        half_yy, opacity, limit = HALF * splats[g, CONIC_YY], broadcast(splats[g, OPACITY]), broadcast(splats[g, LIMIT])
-        first, last = _row_range(y, splats[g, RADIUS_Y], rows)
-        for r in range(first, last):
-            dy = y - (f32(r) + HALF)
-            exponent = multiply_add(broadcast(dy), cross + broadcast(half_yy * dy), along_x)
-            alive = greater(load(live, r * TILE), zero)
-            if not any_lane(both(at_most(exponent, limit), alive)):
-                continue
-            alpha = minimum(alpha_max, opacity * exp_negative(exponent))
-            drawn = both(both(at_least(exponent, zero), at_least(alpha, alpha_min)), alive)
-            alpha = select(drawn, alpha, zero)
-            before = load(transmittance, r * TILE)
-            after, weight = before * (one - alpha), alpha * before
-            ended = both(drawn, at_most(after, t_min))
-            if any_lane(ended):
-                weight, after = select(ended, zero, weight), select(ended, before, after)
-                store(live, r * TILE, select(without(alive, ended), one, zero))
-                remaining -= count_lanes(ended)
-            store(transmittance, r * TILE, after)
+        blocks = np.int64(entries[j, 1]) & opened[0]
+        if blocks == 0:
+            continue
+        g, ahead = entries[j, 0], entries[min(j + AHEAD, len(entries) - 1), 0]
+        prefetch(splats, ahead)
+        prefetch(colors, ahead)
+        splat = _splat_lanes(splats, g, left, top)
+        while blocks != 0:
+            block = lowest_bit(blocks)
+            blocks &= blocks - 1
+            at = block * LANES
+            _, _, _, _, _, weight, _, kept = _cover(splat, grid, transmittance, at)
             for k in range(channels):
-                at = (r * channels + k) * TILE
-                store(total, at, multiply_add(broadcast(colors[g, k]), weight, load(total, at)))
-        if remaining == 0:
+                plane = k * PIXELS + at
+                store(total, plane, multiply_add(broadcast(colors[g, k]), weight, load(total, plane)))
+            if not any_lane(kept):
+                opened[0] &= ~(1 << block)
+        if opened[0] == 0:
             break
-    for r in range(rows):
-        rest = load(transmittance, r * TILE)
-        store(final, (top + r) * stride + left, rest)
-        for k in range(channels):
-            value = multiply_add(rest, broadcast(background[k]), load(total, (r * channels + k) * TILE))
-            store(image, (k * height + top + r) * stride + left, value)
+    for k in range(BLOCKS):
+        rest = absolute(load(transmittance, k * LANES))
+        store(transmittance, k * LANES, rest)
+        for channel in range(channels):
+            plane = channel * PIXELS + k * LANES
+            store(total, plane, multiply_add(rest, broadcast(background[channel]), load(total, plane)))
+    _from_blocks(transmittance, 0, final, top * stride + left, stride, rows)
+    for k in range(channels):
+        _from_blocks(total, k * PIXELS, image, (k * height + top) * stride + left, stride, rows)
 
 
 @njit(**_COMPILE)
 def blend_forward(worker, workers, width, height, splats, colors, background, offsets, entries, image, final):
     """Blend every `workers`-th tile: image flat [C, H, stride], final transmittance flat [H, stride], stride = 16 tiles."""
     columns, channels = (width + TILE - 1) // TILE, colors.shape[1]
-    transmittance, live, total = _aligned(TILE * TILE), _aligned(TILE * TILE), _aligned(channels * TILE * TILE)
+    grid, transmittance, total = _pixel_grid(), _aligned(PIXELS), _aligned(channels * PIXELS)
+    opened = np.empty(1, np.int64)
     for tile in range(worker, len(offsets) - 1, workers):
         _blend_tile(
-            tile, columns, width, height, splats, colors, background, offsets, entries, image, final, transmittance, live, total
+            tile, columns, width, height, splats, colors, background, offsets, entries, image, final,
+            grid, transmittance, total, opened,
         )  # fmt: skip
 
 
 @njit(**_COMPILE)
+def _open_tile_backward(left, top, rows, stride, height, channels, image, final, g_image, g_alpha, pixels, behind, scratch):
+    """The tile's gradients in block order, and what lies behind its first splat: the gradient-weighted final colour."""
+    _to_blocks(final, top * stride + left, stride, rows, scratch, 0)
+    _to_blocks(g_alpha, top * stride + left, stride, rows, behind, 0)
+    zero = broadcast(ZERO)
+    for k in range(0, PIXELS, LANES):
+        store(behind, k, zero - load(scratch, k) * load(behind, k))
+    for channel in range(channels):
+        start = (channel * height + top) * stride + left
+        _to_blocks(g_image, start, stride, rows, pixels, channel * PIXELS)
+        _to_blocks(image, start, stride, rows, scratch, 0)
+        for k in range(0, PIXELS, LANES):
+            store(behind, k, multiply_add(load(pixels, channel * PIXELS + k), load(scratch, k), load(behind, k)))
+
+
+@njit(**_COMPILE)
+def row_length(values):
+    """Floats of one row of sums: sums are written four at a time."""
+    return (values + 3) // 4 * 4
+
+
+@njit(**_COMPILE)
+def _flush_four(sums, at, rows, to):
+    """The sums of four vectors at sums[at:] to rows[to:], and zero into the vectors."""
+    store_sums(rows, to, load(sums, at), load(sums, at + LANES), load(sums, at + 2 * LANES), load(sums, at + 3 * LANES))
+    for i in range(4):
+        store(sums, at + i * LANES, broadcast(ZERO))
+
+
+@njit(**_COMPILE)
 def _blend_tile_backward(
-    tile, columns, width, height, splats, colors, offsets, entries, image, final, g_image, g_alpha, gradients, used,
-    transmittance, live, behind, g_pixels, g_color,
+    tile, columns, width, height, splats, colors, offsets, entries, image, final, g_image, g_alpha, rows_of_sums, used,
+    grid, transmittance, behind, pixels, sums, opened,
 ):  # fmt: skip
     """Front to back like the forward pass; `behind` holds the gradient-weighted colour of all that is still behind."""
     channels, stride = colors.shape[1], columns * TILE
-    left, top = (tile % columns) * TILE, (tile // columns) * TILE
-    rows, wide = min(TILE, height - top), min(TILE, width - left)
-    one, zero, lane = broadcast(ONE), broadcast(ZERO), pixel_centres()
-    alpha_min, alpha_max, t_min = broadcast(ALPHA_MIN), broadcast(ALPHA_MAX), broadcast(TRANSMITTANCE_MIN)
-    _open_tile(rows, wide, transmittance, live)
-    for r in range(rows):
-        at = (top + r) * stride + left
-        rest = zero - load(final, at) * load(g_alpha, at)
-        for k in range(channels):
-            plane = (k * height + top + r) * stride + left
-            gradient = load(g_image, plane)
-            store(g_pixels, (r * channels + k) * TILE, gradient)
-            rest = multiply_add(gradient, load(image, plane), rest)
-        store(behind, r * TILE, rest)
-    remaining = rows * wide
+    left, top, rows, wide = _place(tile, columns, width, height)
+    zero = broadcast(ZERO)
+    _open_tile_backward(left, top, rows, stride, height, channels, image, final, g_image, g_alpha, pixels, behind, transmittance)
+    _open_tile(rows, wide, grid, transmittance, opened)
     for j in range(offsets[tile], offsets[tile + 1]):
-        g, slot = entries[j, 0], entries[j, 1]
-        x, y = splats[g, X] - f32(left), splats[g, Y] - f32(top)
-        a, b, c = splats[g, CONIC_XX], splats[g, CONIC_XY], splats[g, CONIC_YY]
-        dx = broadcast(x) - lane
-        along_x, cross = broadcast(HALF * a) * dx * dx, broadcast(b) * dx
-        half_yy, opacity, limit = HALF * c, broadcast(splats[g, OPACITY]), broadcast(splats[g, LIMIT])
-        first, last = _row_range(y, splats[g, RADIUS_Y], rows)
-        sum0, sum_y, sum_yy, hit = zero, zero, zero, False
-        for r in range(first, last):
-            dy = y - (f32(r) + HALF)
-            exponent = multiply_add(broadcast(dy), cross + broadcast(half_yy * dy), along_x)
-            alive = greater(load(live, r * TILE), zero)
-            if not any_lane(both(at_most(exponent, limit), alive)):
-                continue
-            raw = opacity * exp_negative(exponent)
-            alpha = minimum(alpha_max, raw)
-            drawn = both(both(at_least(exponent, zero), at_least(alpha, alpha_min)), alive)
-            alpha = select(drawn, alpha, zero)
-            before = load(transmittance, r * TILE)
-            through = one - alpha
-            after, weight = before * through, alpha * before
-            ended = both(drawn, at_most(after, t_min))
-            if any_lane(ended):
-                weight, after = select(ended, zero, weight), select(ended, before, after)
-                store(live, r * TILE, select(without(alive, ended), one, zero))
-                remaining -= count_lanes(ended)
-                drawn = without(drawn, ended)
-            store(transmittance, r * TILE, after)
-            if not hit:
-                hit = True
-                for k in range(channels):
-                    store(g_color, k * TILE, zero)
+        blocks = np.int64(entries[j, 1]) & opened[0]
+        if blocks == 0:
+            continue
+        g, ahead = entries[j, 0], entries[min(j + AHEAD, len(entries) - 1), 0]
+        prefetch(splats, ahead)
+        prefetch(colors, ahead)
+        splat = _splat_lanes(splats, g, left, top)
+        sum0, sum_x, sum_y, sum_xx, sum_xy, sum_yy = zero, zero, zero, zero, zero, zero
+        while blocks != 0:
+            block = lowest_bit(blocks)
+            blocks &= blocks - 1
+            at = block * LANES
+            dx, dy, before, raw, through, weight, sloped, kept = _cover(splat, grid, transmittance, at)
             own = zero
             for k in range(channels):
-                gradient = load(g_pixels, (r * channels + k) * TILE)
+                gradient = load(pixels, k * PIXELS + at)
                 own = multiply_add(broadcast(colors[g, k]), gradient, own)
-                store(g_color, k * TILE, multiply_add(weight, gradient, load(g_color, k * TILE)))
-            rest = load(behind, r * TILE) - weight * own
-            store(behind, r * TILE, rest)
-            g_alpha_splat = before * own - rest / through
+                store(sums, k * LANES, multiply_add(weight, gradient, load(sums, k * LANES)))
+            rest = load(behind, at) - weight * own
+            store(behind, at, rest)
             # The clamp at 0.999 stops the gradient of the shape, not of what lies behind.
-            g_exponent = select(both(drawn, at_most(raw, alpha_max)), zero - raw * g_alpha_splat, zero)
-            vertical = broadcast(dy)
-            sum0 = sum0 + g_exponent
-            first_moment = g_exponent * vertical
-            sum_y = sum_y + first_moment
-            sum_yy = multiply_add(first_moment, vertical, sum_yy)
-        if hit:
-            used[slot] = 1
-            moment_x, moment_y = sum_lanes(sum0 * dx), sum_lanes(sum_y)
-            gradients[slot, 0] = a * moment_x + b * moment_y
-            gradients[slot, 1] = b * moment_x + c * moment_y
-            gradients[slot, 2] = HALF * sum_lanes(sum0 * dx * dx)
-            gradients[slot, 3] = sum_lanes(sum_y * dx)
-            gradients[slot, 4] = HALF * sum_lanes(sum_yy)
-            gradients[slot, 5] = -sum_lanes(sum0) / splats[g, OPACITY]
-            for k in range(channels):
-                gradients[slot, CHANNELS_BEFORE_COLOR + k] = sum_lanes(load(g_color, k * TILE))
-        if remaining == 0:
+            g_exponent = select(sloped, raw * (rest / through - before * own), zero)
+            g_x, g_y = g_exponent * dx, g_exponent * dy
+            sum0, sum_x, sum_y = sum0 + g_exponent, sum_x + g_x, sum_y + g_y
+            sum_xx, sum_xy, sum_yy = multiply_add(g_x, dx, sum_xx), multiply_add(g_x, dy, sum_xy), multiply_add(g_y, dy, sum_yy)
+            if not any_lane(kept):
+                opened[0] &= ~(1 << block)
+        used[j] = 1
+        row = j * row_length(CHANNELS_BEFORE_COLOR + channels)
+        store_sums(rows_of_sums, row, sum_x, sum_y, sum_xx, sum_xy)
+        store_sums(rows_of_sums, row + 4, sum_yy, sum0, load(sums, 0), load(sums, LANES))
+        store(sums, 0, zero)
+        store(sums, LANES, zero)
+        for k in range(2, channels, 4):
+            _flush_four(sums, k * LANES, rows_of_sums, row + CHANNELS_BEFORE_COLOR + k)
+        if opened[0] == 0:
             break
 
 
 @njit(**_COMPILE)
-def blend_backward(worker, workers, width, height, splats, colors, offsets, entries, image, final, g_image, g_alpha, gradients, used):
-    """Gradients of every `workers`-th tile, one row of `gradients` [hits, 6 + C] a (splat, tile) pair; no atomics."""
+def blend_backward(worker, workers, width, height, splats, colors, offsets, entries, image, final, g_image, g_alpha, rows_of_sums, used):
+    """Sums of every `workers`-th tile, one row of the flat `rows_of_sums` [hits, K] a (splat, tile) pair; no atomics.
+
+    A row holds the exponent's gradient times (x, y, xx, xy, yy, 1) relative to the splat's centre, then the C
+    colours' gradients; K is 6 + C rounded up to a multiple of 4.
+    """
     columns, channels = (width + TILE - 1) // TILE, colors.shape[1]
-    transmittance, live, behind = _aligned(TILE * TILE), _aligned(TILE * TILE), _aligned(TILE * TILE)
-    g_pixels, g_color = _aligned(channels * TILE * TILE), _aligned(channels * TILE)
+    grid, transmittance, behind = _pixel_grid(), _aligned(PIXELS), _aligned(PIXELS)
+    pixels, sums = _aligned(channels * PIXELS), _aligned((channels + 6) * LANES)
+    sums[:] = ZERO
+    opened = np.empty(1, np.int64)
     for tile in range(worker, len(offsets) - 1, workers):
         if offsets[tile] < offsets[tile + 1]:
             _blend_tile_backward(
-                tile, columns, width, height, splats, colors, offsets, entries, image, final, g_image, g_alpha, gradients, used,
-                transmittance, live, behind, g_pixels, g_color,
+                tile, columns, width, height, splats, colors, offsets, entries, image, final, g_image, g_alpha, rows_of_sums, used,
+                grid, transmittance, behind, pixels, sums, opened,
             )  # fmt: skip
 
 
 @njit(**_COMPILE)
-def reduce_gradients(start, stop, order, slots, gradients, used, total):
-    """Sum each splat's slots in a fixed order into total [N, 6 + C] (zeros on entry)."""
-    for m in range(start, stop):
-        g = order[m]
-        for slot in range(slots[m], slots[m + 1]):
-            if used[slot]:
-                for k in range(total.shape[1]):
-                    total[g, k] += gradients[slot, k]
+def sum_rows(start, stop, entries, rows, used, count, total):
+    """Add the `count` first values of every entry's row to its splat in total [N, L], for splats start..stop, in the tiles' order.
+
+    rows: flat [hits, `row_length`] and 16 more. L is a multiple of 16, zeros on entry.
+    """
+    length, sums = row_length(count), total.reshape(-1)
+    for j in range(len(entries)):
+        g = np.int64(entries[j, 0])
+        if used[j] and g >= start and g < stop:
+            for k in range(0, count, LANES):
+                at = g * total.shape[1] + k
+                store(sums, at, load(sums, at) + load(rows, j * length + k))
+
+
+@njit(**_COMPILE)
+def finish_gradients(start, stop, splats, total, gradients):
+    """The sums of `blend_backward` to gradients [N, 6 + C] of the splats' mean (2), conic (3), opacity (1), colours."""
+    for g in range(start, stop):
+        for k in range(gradients.shape[1]):
+            gradients[g, k] = total[g, k]
+        if splats[g, LIMIT] > ZERO:
+            a, b, c = splats[g, CONIC_XX], splats[g, CONIC_XY], splats[g, CONIC_YY]
+            gradients[g, 0], gradients[g, 1] = a * total[g, 0] + b * total[g, 1], b * total[g, 0] + c * total[g, 1]
+            gradients[g, 2], gradients[g, 3], gradients[g, 4] = HALF * total[g, 2], total[g, 3], HALF * total[g, 4]
+            gradients[g, 5] = -total[g, 5] / splats[g, OPACITY]
 
 
 # ---------------------------------------------------------------------------------------------- colours as a linear map
 
 
 @njit(**_COMPILE)
-def _trace_tile(tile, columns, width, height, splats, offsets, entries, starts, weights, rows_of, final, filling, transmittance, live):
-    """Blending weights of one tile without colours: counted (starts[j + 1] = rows of entry j) or, when filling, stored."""
-    stride = columns * TILE
-    left, top = (tile % columns) * TILE, (tile // columns) * TILE
-    rows, wide = min(TILE, height - top), min(TILE, width - left)
-    one, zero, lane = broadcast(ONE), broadcast(ZERO), pixel_centres()
-    alpha_min, alpha_max, t_min = broadcast(ALPHA_MIN), broadcast(ALPHA_MAX), broadcast(TRANSMITTANCE_MIN)
-    _open_tile(rows, wide, transmittance, live)
-    remaining = rows * wide
+def _trace_tile(
+    tile, columns, width, height, splats, offsets, entries, starts, weights, blocks_of, final, filling,
+    grid, transmittance, opened,
+):  # fmt: skip
+    """Blending weights of one tile without colours: counted (starts[j + 1] = blocks of entry j) or, when filling, stored."""
+    left, top, rows, wide = _place(tile, columns, width, height)
+    _open_tile(rows, wide, grid, transmittance, opened)
+    zero = broadcast(ZERO)
     for j in range(offsets[tile], offsets[tile + 1]):
-        g = entries[j, 0]
-        x, y = splats[g, X] - f32(left), splats[g, Y] - f32(top)
-        dx = broadcast(x) - lane
-        along_x = broadcast(HALF * splats[g, CONIC_XX]) * dx * dx
-        cross = broadcast(splats[g, CONIC_XY]) * dx
-        half_yy, opacity, limit = HALF * splats[g, CONIC_YY], broadcast(splats[g, OPACITY]), broadcast(splats[g, LIMIT])
-        first, last = _row_range(y, splats[g, RADIUS_Y], rows)
+        blocks = np.int64(entries[j, 1]) & opened[0]
+        if blocks == 0:
+            continue
+        splat = _splat_lanes(splats, entries[j, 0], left, top)
         found = 0
-        for r in range(first, last):
-            dy = y - (f32(r) + HALF)
-            exponent = multiply_add(broadcast(dy), cross + broadcast(half_yy * dy), along_x)
-            alive = greater(load(live, r * TILE), zero)
-            if not any_lane(both(at_most(exponent, limit), alive)):
-                continue
-            alpha = minimum(alpha_max, opacity * exp_negative(exponent))
-            drawn = both(both(at_least(exponent, zero), at_least(alpha, alpha_min)), alive)
-            alpha = select(drawn, alpha, zero)
-            before = load(transmittance, r * TILE)
-            after, weight = before * (one - alpha), alpha * before
-            ended = both(drawn, at_most(after, t_min))
-            if any_lane(ended):
-                weight, after = select(ended, zero, weight), select(ended, before, after)
-                store(live, r * TILE, select(without(alive, ended), one, zero))
-                remaining -= count_lanes(ended)
-            store(transmittance, r * TILE, after)
+        while blocks != 0:
+            block = lowest_bit(blocks)
+            blocks &= blocks - 1
+            _, _, _, _, _, weight, _, kept = _cover(splat, grid, transmittance, block * LANES)
             if any_lane(greater(weight, zero)):
                 if filling:
-                    store(weights, (starts[j] + found) * TILE, weight)
-                    rows_of[starts[j] + found] = r
+                    store(weights, (starts[j] + found) * LANES, weight)
+                    blocks_of[starts[j] + found] = block
                 found += 1
+            if not any_lane(kept):
+                opened[0] &= ~(1 << block)
         if not filling:
             starts[j + 1] = found
-        if remaining == 0:
+        if opened[0] == 0:
             break
     if filling:
-        for r in range(rows):
-            store(final, (top + r) * stride + left, load(transmittance, r * TILE))
+        for k in range(0, PIXELS, LANES):
+            store(transmittance, k, absolute(load(transmittance, k)))
+        _from_blocks(transmittance, 0, final, top * columns * TILE + left, columns * TILE, rows)
 
 
 @njit(**_COMPILE)
-def trace_weights(worker, workers, width, height, splats, offsets, entries, starts, weights, rows_of, final, filling):
-    """Count, then store, the rows of 16 blending weights of every entry (`starts` zeroed before counting)."""
+def trace_weights(worker, workers, width, height, splats, offsets, entries, starts, weights, blocks_of, final, filling):
+    """Count, then store, the blocks of 16 blending weights of every entry (`starts` zeroed before counting)."""
     columns = (width + TILE - 1) // TILE
-    transmittance, live = _aligned(TILE * TILE), _aligned(TILE * TILE)
+    grid, transmittance, opened = _pixel_grid(), _aligned(PIXELS), np.empty(1, np.int64)
     for tile in range(worker, len(offsets) - 1, workers):
         _trace_tile(
-            tile, columns, width, height, splats, offsets, entries, starts, weights, rows_of, final, filling, transmittance, live
+            tile, columns, width, height, splats, offsets, entries, starts, weights, blocks_of, final, filling,
+            grid, transmittance, opened,
         )  # fmt: skip
 
 
 @njit(**_COMPILE)
-def apply_weights(worker, workers, width, height, colors, offsets, entries, starts, weights, rows_of, image):
+def apply_weights(worker, workers, width, height, colors, offsets, entries, starts, weights, blocks_of, image):
     """image flat [C, H, stride] = weights x colors [N, C]."""
     columns, channels = (width + TILE - 1) // TILE, colors.shape[1]
     stride, zero = columns * TILE, broadcast(ZERO)
-    total = _aligned(channels * TILE * TILE)
+    total = _aligned(channels * PIXELS)
     for tile in range(worker, len(offsets) - 1, workers):
-        left, top = (tile % columns) * TILE, (tile // columns) * TILE
-        rows = min(TILE, height - top)
-        for k in range(channels * TILE):
-            store(total, k * TILE, zero)
+        left, top, rows, _ = _place(tile, columns, width, height)
+        for k in range(channels * BLOCKS):
+            store(total, k * LANES, zero)
         for j in range(offsets[tile], offsets[tile + 1]):
             g = entries[j, 0]
-            for row in range(starts[j], starts[j + 1]):
-                weight, r = load(weights, row * TILE), np.int64(rows_of[row])
+            for i in range(starts[j], starts[j + 1]):
+                weight, at = load(weights, i * LANES), np.int64(blocks_of[i]) * LANES
                 for k in range(channels):
-                    at = (r * channels + k) * TILE
-                    store(total, at, multiply_add(broadcast(colors[g, k]), weight, load(total, at)))
-        for r in range(rows):
-            for k in range(channels):
-                store(image, (k * height + top + r) * stride + left, load(total, (r * channels + k) * TILE))
+                    plane = k * PIXELS + at
+                    store(total, plane, multiply_add(broadcast(colors[g, k]), weight, load(total, plane)))
+        for k in range(channels):
+            _from_blocks(total, k * PIXELS, image, (k * height + top) * stride + left, stride, rows)
 
 
 @njit(**_COMPILE)
-def transpose_weights(worker, workers, width, height, squared, image, offsets, entries, starts, weights, rows_of, gradients, used):
-    """gradients [hits, C] = each entry's sum of weights (or squared weights) x image flat [C, H, stride]."""
-    columns, channels = (width + TILE - 1) // TILE, gradients.shape[1]
-    stride, zero = columns * TILE, broadcast(ZERO)
-    pixels, own = _aligned(channels * TILE * TILE), _aligned(channels * TILE)
+def transpose_weights(worker, workers, width, height, squared, image, offsets, entries, starts, weights, blocks_of, rows_of_sums, used):
+    """rows_of_sums flat [hits, `row_length`] = each entry's sum of weights (or squared weights) x image flat [C, H, stride]."""
+    columns = (width + TILE - 1) // TILE
+    stride = columns * TILE
+    channels = len(image) // (height * stride)
+    pixels, own = _aligned(channels * PIXELS), _aligned((channels + 3) * LANES)
+    own[:] = ZERO
     for tile in range(worker, len(offsets) - 1, workers):
-        left, top = (tile % columns) * TILE, (tile // columns) * TILE
-        for r in range(min(TILE, height - top)):
-            for k in range(channels):
-                store(pixels, (r * channels + k) * TILE, load(image, (k * height + top + r) * stride + left))
+        left, top, rows, _ = _place(tile, columns, width, height)
+        for k in range(channels):
+            _to_blocks(image, (k * height + top) * stride + left, stride, rows, pixels, k * PIXELS)
         for j in range(offsets[tile], offsets[tile + 1]):
             if starts[j] == starts[j + 1]:
                 continue
-            for k in range(channels):
-                store(own, k * TILE, zero)
-            for row in range(starts[j], starts[j + 1]):
-                weight, r = load(weights, row * TILE), np.int64(rows_of[row])
+            for i in range(starts[j], starts[j + 1]):
+                weight, at = load(weights, i * LANES), np.int64(blocks_of[i]) * LANES
                 if squared:
                     weight = weight * weight
                 for k in range(channels):
-                    store(own, k * TILE, multiply_add(weight, load(pixels, (r * channels + k) * TILE), load(own, k * TILE)))
-            slot = entries[j, 1]
-            used[slot] = 1
-            for k in range(channels):
-                gradients[slot, k] = sum_lanes(load(own, k * TILE))
+                    store(own, k * LANES, multiply_add(weight, load(pixels, k * PIXELS + at), load(own, k * LANES)))
+            used[j] = 1
+            for k in range(0, channels, 4):
+                _flush_four(own, k * LANES, rows_of_sums, j * row_length(channels) + k)

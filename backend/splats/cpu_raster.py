@@ -76,16 +76,13 @@ class Tiles:
     """Splats sorted by tile and depth.
 
     Attributes:
-        splats: [N, 10] (columns: `cpu_kernels.X` ...). order: [M] drawn splats, near to far.
-        offsets: [tiles + 1] range of each tile in `entries` [hits, 2] (splat, gradient slot).
-        slots: [M + 1] range of gradient slots of each drawn splat.
+        splats: [N, 10] (columns: `cpu_kernels.X` ...).
+        offsets: [tiles + 1] range of each tile in `entries` [hits, 2] (splat, the blocks that it touches as bits).
     """
 
     splats: F32
-    order: I32
     offsets: I32
     entries: I32
-    slots: I32
     width: int
     height: int
 
@@ -156,18 +153,11 @@ def sort_into_tiles(
     drawn = len(order)
     tiles = -(-width // TILE) * -(-height // TILE)
     parts = ranges(drawn, _parts(count))
-    counts = np.zeros((len(parts), tiles), np.int32)
-    hits, offsets = np.empty(drawn, np.int32), np.empty(tiles + 1, np.int32)
-    lists = run(kernels.count_hits, [(a, b, splats, order, width, height, counts[i], hits) for i, (a, b) in enumerate(parts)])
-    total = kernels.hit_offsets(counts, offsets)
-    entries, slots = np.empty((total, 2), np.int32), np.empty(drawn + 1, np.int32)
-    slots[drawn] = total
-    first = np.cumsum([0, *map(len, lists)])
-    run(
-        kernels.fill_hits,
-        [(a, b, order, hits, int(first[i]), lists[i], counts[i], entries, slots) for i, (a, b) in enumerate(parts)],
-    )
-    return Tiles(splats, order, offsets, entries, slots, width, height)
+    counts, offsets = np.zeros((len(parts), tiles), np.int32), np.empty(tiles + 1, np.int32)
+    hits = run(kernels.find_hits, [(a, b, splats, order, width, height, counts[i]) for i, (a, b) in enumerate(parts)])
+    entries = np.empty((kernels.hit_offsets(counts, offsets), 2), np.int32)
+    run(kernels.fill_tiles, [(hits[i], counts[i], entries) for i in range(len(parts))])
+    return Tiles(splats, offsets, entries, width, height)
 
 
 def blend(tiles: Tiles, colors: F32, background: F32, image: F32, final: F32) -> None:
@@ -191,29 +181,38 @@ def blend_backward(tiles: Tiles, colors: F32, image: F32, final: F32, g_image: F
         image, final: what `blend` wrote.
         g_image, g_alpha: flat planar gradients of the image and of 1 - final; padding must be zero.
     """
-    channels = colors.shape[1]
-    hits = len(tiles.entries)
-    gradients = np.empty((hits, kernels.CHANNELS_BEFORE_COLOR + channels), np.float32)
-    used = np.zeros(hits, np.uint8)
+    values = kernels.CHANNELS_BEFORE_COLOR + colors.shape[1]
+    rows, used = rows_of_sums(tiles, values)
     workers = _workers()
     run(
         kernels.blend_backward,
         [
             (
                 w, workers, tiles.width, tiles.height, tiles.splats, colors, tiles.offsets, tiles.entries,
-                image, final, g_image, g_alpha, gradients, used,
+                image, final, g_image, g_alpha, rows, used,
             )
             for w in range(workers)
         ],
     )  # fmt: skip
-    return sum_slots(tiles, gradients, used)
+    total = sum_rows(tiles, rows, used, values)
+    gradients = np.empty((len(total), values), np.float32)
+    parts = ranges(len(total), _parts(len(total)))
+    run(kernels.finish_gradients, [(a, b, tiles.splats, total, gradients) for a, b in parts])
+    return gradients
 
 
-def sum_slots(tiles: Tiles, gradients: F32, used: NDArray[np.uint8]) -> F32:
-    """Add the (splat, tile) rows [hits, K] up to [N, K], in a fixed order."""
-    total = np.zeros((len(tiles.splats), gradients.shape[1]), np.float32)
-    parts = ranges(len(tiles.order), _parts(len(tiles.splats)))
-    run(kernels.reduce_gradients, [(a, b, tiles.order, tiles.slots, gradients, used, total) for a, b in parts])
+def rows_of_sums(tiles: Tiles, values: int) -> tuple[F32, NDArray[np.uint8]]:
+    """A row of `values` sums for every entry, flat and uninitialised, and which rows are in use (none)."""
+    hits = len(tiles.entries)
+    # A row is read as whole vectors, the last one past its end.
+    return np.empty(hits * kernels.row_length(values) + kernels.LANES, np.float32), np.zeros(hits, np.uint8)
+
+
+def sum_rows(tiles: Tiles, rows: F32, used: NDArray[np.uint8], values: int) -> F32:
+    """Add the rows of all entries up to [N, `values` rounded up to 16], in a fixed order; what is past `values` has no meaning."""
+    count = len(tiles.splats)
+    total = np.zeros((count, -(-values // kernels.LANES) * kernels.LANES), np.float32)
+    run(kernels.sum_rows, [(a, b, tiles.entries, rows, used, values, total) for a, b in ranges(count, _parts(count))])
     return total
 
 
