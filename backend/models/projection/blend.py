@@ -13,12 +13,13 @@ from backend.protocol.avatar import F32
 
 from . import mesh
 from .anatomy import Anatomy
+from .labels import CLOTH
 from .observe import Observation
 from .view import View
 
 SHARPNESS = 4
 """Power of a view's merit: high picks the best view, low averages."""
-OTHERS = 0.5
+OTHERS = 0.35
 """Merit of every view but the first, whose light and exact fit the avatar keeps where it can."""
 
 
@@ -35,30 +36,47 @@ def light_gains(anatomy: Anatomy, seen: Sequence[Observation]) -> list[F32]:
         both = both * ((seen[0].label * other.label).sum(1) > 0.5)
         ratio = np.log((seen[0].color + 0.02) / (other.color + 0.02))
         average = (both[:, None] * ratio).sum(0) / max(both.sum(), 1e-6)
-        matrix = sp.diags(both + 1e-4) + 2.0 * laplacian
+        matrix = sp.diags(both + 1e-4) + 0.4 * laplacian
         field = mesh.solve_symmetric(matrix, both[:, None] * ratio + 1e-4 * average)
         gains.append(np.exp(np.clip(field, -0.7, 0.7)).astype(np.float32))
     return gains
 
 
-def blend(views: Sequence[View], seen: Sequence[Observation], gains: Sequence[F32], first_only: NDArray[np.bool_]) -> Observation:
-    """One observation from all: colours weighted by trust and resolution, the rest from the first view.
+def shares(views: Sequence[View], seen: Sequence[Observation], first_only: NDArray[np.bool_]) -> F32:
+    """[K, N] of each view in each vertex's colour, summing to 1: by trust and resolution; the first view's where none sees it.
+
+    Clothes are the first photo's alone: on another day they are others, and the collar lies elsewhere.
+
+    Args:
+        first_only: [N] what changes with the expression (eyes, mouth) and must not be mixed.
+    """
+    resolution = [view.camera.focal / float(np.median(o.pixels[:, 2])) for view, o in zip(views, seen, strict=True)]
+    merit = np.stack([o.weight * min(r / resolution[0], 1.5) for o, r in zip(seen, resolution, strict=True)]) ** SHARPNESS
+    dressed = seen[0].label[:, CLOTH] * (seen[0].label_weight > 0.1)
+    for index in range(1, len(seen)):
+        bare = np.clip(1 - 2 * np.maximum(dressed, seen[index].label[:, CLOTH]), 0, 1)
+        clear = np.clip((seen[index].weight - 0.3) / 0.4, 0, 1)  # a glance past a nostril says nothing of the nose
+        merit[index] *= OTHERS**SHARPNESS * ~first_only * bare * clear
+    total = merit.sum(0)
+    share = merit / np.maximum(total, 1e-9)
+    share[0, total < 1e-9] = 1
+    return share.astype(np.float32)
+
+
+def blend(seen: Sequence[Observation], gains: Sequence[F32], share: F32) -> Observation:
+    """One observation from all: colours, labels and trust by the views' shares [K, N], the rest from the first view.
 
     Args:
         gains: factors [N, 3] of each view at these vertices.
-        first_only: [N] what changes with the expression (eyes, mouth) and must not be mixed.
     """
     if len(seen) == 1:
         return seen[0]
-    resolution = [view.camera.focal / float(np.median(o.pixels[:, 2])) for view, o in zip(views, seen, strict=True)]
-    merit = np.stack([o.weight * min(r / resolution[0], 1.5) for o, r in zip(seen, resolution, strict=True)]) ** SHARPNESS
-    merit[1:] *= OTHERS**SHARPNESS * ~first_only
-    total = np.maximum(merit.sum(0), 1e-9)
-    share = merit / total
-    share[0, merit.sum(0) < 1e-9] = 1
-    color = np.sum([s[:, None] * np.clip(o.color * g, 0, 1) for s, o, g in zip(share, seen, gains, strict=True)], 0)
-    label = np.sum([s[:, None] * o.label for s, o in zip(share, seen, strict=True)], 0)
-    best = lambda field: np.where(first_only, getattr(seen[0], field), np.max([getattr(o, field) for o in seen], 0))
-    weight = best("weight")
-    label_weight = best("label_weight")
-    return replace(seen[0], color=color.astype(np.float32), label=label.astype(np.float32), weight=weight, label_weight=label_weight)
+    mix = lambda fields: np.einsum("kn,kn...->n...", share, np.stack(fields)).astype(np.float32)
+    color = mix([np.clip(o.color * g, 0, 1) for o, g in zip(seen, gains, strict=True)])
+    return replace(
+        seen[0],
+        color=color,
+        label=mix([o.label for o in seen]),
+        weight=mix([o.weight for o in seen]),
+        label_weight=mix([o.label_weight for o in seen]),
+    )

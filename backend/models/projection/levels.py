@@ -16,7 +16,7 @@ from backend.splats import rasterize_mesh
 
 from . import mesh
 from .anatomy import Anatomy
-from .blend import blend
+from .blend import blend, shares
 from .ears import ears_apart
 from .fill import Fill
 from .gaussians import as_sh, select, surface_splats
@@ -104,28 +104,34 @@ def build_level(head: Head, level: int, shoulders: SplatArrays, report: Callable
     kinds = kinds_on(surface, head.rig, head.anatomy, head.hair_height)
     seen = observe_views(surface, kinds, head.rig, head.views, head.labels, head.mouths, head.posed, head.ears)
     first = seen[0]
-    merged = blend(head.views, seen, [surface.sample(head.rig, g) for g in head.gains], kinds.expressive)
+    gains = [surface.sample(head.rig, gain) for gain in head.gains]
+    share = shares(head.views, seen, kinds.expressive)
+    merged = blend(seen, gains, share)
     report(0.3)
     label = surface.sample(head.rig, head.fill.label)
     color = _surface_colors(surface, kinds, merged, label, head)
     opacity = _opacities(surface, kinds, first, label, head)
     report(0.4)
     splats = surface_splats(surface, color, opacity)
-    free = first.visible & (first.facing > 0.1) & (first.weight >= merged.weight - 1e-6) & (kinds.cavity < 0.3) & (kinds.tongue < 0.5)
-    free &= ~first.blocked & (kinds.lid_fold < 0.5)
-    free &= (kinds.teeth < 0.5) | (first.weight > 0.3) | _within(head.mouths[0].not_skin, first)
-    damping = DAMPING + GRAZING_DAMPING * np.clip(1 - first.weight / 0.3, 0, 1) * (1 - kinds.inner)
     kept = opacity > VANISHING
-    laplacian = _color_smoothness(surface, first)[kept][:, kept]
-    return _solved(
-        head,
-        select(splats, kept),
-        shoulders,
-        free[kept],
-        damping[kept].astype(np.float32),
-        laplacian,
-        lambda share: report(0.5 + 0.5 * share),
-    )
+    evidence = [
+        Evidence(
+            _free(kinds, o, mouth, own)[kept],
+            (DAMPING + GRAZING_DAMPING * np.clip(1 - o.weight / 0.3, 0, 1) * (1 - kinds.inner)).astype(np.float32)[kept],
+            _color_smoothness(surface, o)[kept][:, kept],
+            gain[kept],
+            own[kept],
+        )
+        for o, mouth, gain, own in zip(seen, head.mouths, gains, share, strict=True)
+    ]
+    return _solved(head, select(splats, kept), shoulders, evidence, lambda done: report(0.5 + 0.5 * done))
+
+
+def _free(kinds: VertexKinds, seen: Observation, mouth: MouthPixels, share: F32) -> NDArray[np.bool_]:
+    """[N] vertices whose colour is this view's to solve: it shows them, and most of their colour is from there."""
+    free = seen.visible & (seen.facing > 0.1) & (share > 0.5) & (kinds.cavity < 0.3) & (kinds.tongue < 0.5)
+    free &= ~seen.blocked & (kinds.lid_fold < 0.5)
+    return free & ((kinds.teeth < 0.5) | (seen.weight > 0.3) | _within(mouth.not_skin, seen))
 
 
 def _resolved(head: Head, level: int) -> Surface:
@@ -274,23 +280,35 @@ def _presence(surface: Surface, head: Head) -> F32:
     return shown.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What one view says of N splats' colours: which are its to solve [N], how far they may go [N], what they share with
+    neighbours [N, N], their light against the first view's [N, 3] and the view's share in them [N]."""
+
+    free: NDArray[np.bool_]
+    damping: F32
+    smoothness: csr_matrix
+    gain: F32
+    share: F32
+
+
 def _solved(
-    head: Head,
-    splats: SplatArrays,
-    shoulders: SplatArrays,
-    free: NDArray[np.bool_],
-    damping: F32,
-    laplacian: csr_matrix,
-    report: Callable[[float], None],
+    head: Head, splats: SplatArrays, shoulders: SplatArrays, evidence: Sequence[Evidence], report: Callable[[float], None]
 ) -> tuple[SplatArrays, SplatArrays]:
-    """Solve head and shoulders together in the first view."""
+    """Solve the head in each view, most important first, and the shoulders together with it in the first."""
     both = SplatArrays.concatenate([splats, shoulders])
-    position, rotation, scale = deform(bind(head.rig, both), head.posed[0])
-    smoothness = csr_matrix(block_diag([laplacian, csr_matrix((len(shoulders), len(shoulders)))]))
-    movable = np.concatenate([free, np.ones(len(shoulders), bool)])
-    color = solve_colors(
-        head.views[0], position, rotation, scale, both.opacity, both.rgb, movable, smoothness,
-        np.concatenate([damping, np.full(len(shoulders), DAMPING, np.float32)]), report,
-    )  # fmt: skip
+    color, rest, count = both.rgb, len(shoulders), len(evidence)
+    for index, (view, posed, own) in enumerate(zip(head.views, head.posed, evidence, strict=True)):
+        position, rotation, scale = deform(bind(head.rig, both), posed)
+        first = index == 0
+        color = solve_colors(
+            view, position, rotation, scale, both.opacity, color,
+            np.concatenate([own.free, np.full(rest, first)]),
+            csr_matrix(block_diag([own.smoothness, csr_matrix((rest, rest))])),
+            np.concatenate([own.damping, np.full(rest, DAMPING, np.float32)]),
+            lambda done, index=index: report((index + done) / count),
+            None if first else np.concatenate([own.gain, np.ones((rest, 3), np.float32)]),
+            None if first else np.concatenate([own.share, np.zeros(rest, np.float32)]),
+        )  # fmt: skip
     solved = SplatArrays(both.position, both.rotation, both.scale, both.opacity, as_sh(color), both.face, both.barycentric)
     return select(solved, np.arange(len(splats))), select(solved, np.arange(len(splats), len(both)))

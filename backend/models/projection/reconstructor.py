@@ -21,7 +21,7 @@ from backend.tracking.portrait import Portrait
 
 from . import mesh
 from .anatomy import Anatomy
-from .blend import blend, light_gains
+from .blend import blend, light_gains, shares
 from .ears import tuck_ears, visible_ears
 from .fill import Fill, fill_colors, fill_labels
 from .hair import raise_hair
@@ -95,7 +95,7 @@ def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, lis
     kinds = kinds_on(base, baked, anatomy, height)
     seen = observe_views(base, kinds, baked, views, labels, mouths, posed, ears)
     gains = light_gains(anatomy, seen)
-    merged = blend(views, seen, gains, kinds.expressive)
+    merged = blend(seen, gains, shares(views, seen, kinds.expressive))
     listener.progress(0.40, "fill", "completing what the photo hides")
     depth_below = _below_collar(views[0], labels[0], posed[0])
     label = fill_labels(baked.vertices, anatomy, height, merged, depth_below < 0, labels[0].present, ears)

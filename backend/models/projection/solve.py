@@ -34,6 +34,8 @@ def solve_colors(
     smoothness: csr_matrix,
     damping: F32,
     report: Callable[[float], None],
+    gain: F32 | None = None,
+    share: F32 | None = None,
     iterations: int = 30,
 ) -> F32:
     """Change the free colours so that the rendered view matches the photo; the others stay.
@@ -45,6 +47,8 @@ def solve_colors(
         means [N, 3], rotations [N, 4], scales [N, 3], opacities [N]: splats posed as in the view.
         colors: [N, 3] x0. free: [N] bool. damping: [N], in units of pixels that a splat covers.
         smoothness: [N, N] positive semi-definite; keeps neighbours from drifting apart.
+        gain: [N, 3] factors that bring the photo's light to the colours' at each splat; 1 when None.
+        share: [N] how much of each splat is this photo's to say, which weighs the pixels; 1 when None.
         report: told the share that is done before each iteration; may raise to cancel.
     Returns:
         [N, 3] in 0..1, and for free splats within the range of the photo's colours around them.
@@ -54,7 +58,10 @@ def solve_colors(
         means, rotations, scales, opacities, SplatView(camera.world_to_camera, camera.intrinsics, camera.width, camera.height)
     )
     weight = trusted_pixels(view).astype(np.float32)
-    target = view.foreground * operator.alpha[..., None]
+    cover = operator.alpha[..., None]
+    target = view.foreground * (cover if gain is None else operator.forward(gain))
+    if share is not None:
+        weight *= (operator.forward(share[:, None]) / np.maximum(cover, 1e-3))[..., 0] ** 2
     mask = free[:, None].astype(np.float32)
     normal = lambda x: mask * (operator.adjoint(operator.forward(x) * weight[..., None]) + damping[:, None] * x + smoothness @ x)
     residual = mask * operator.adjoint((target - operator.forward(colors)) * weight[..., None])
@@ -75,6 +82,7 @@ def solve_colors(
         energy, previous = float((residual * step).sum()), energy
         direction = step + (energy / previous) * direction
     low, high = _local_range(view, means)
+    low, high = (low, high) if gain is None else (low * gain, high * gain)
     low, high = np.minimum(low, colors), np.maximum(high, colors)
     return np.clip(np.where(free[:, None], np.clip(colors + change, low, high), colors), 0, 1).astype(np.float32)
 
