@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from backend.protocol.avatar import Avatar, SplatArrays
-from backend.protocol.avatar_file import FORMAT_VERSION, decode_avatar, encode_avatar, read_avatar, write_avatar
+from backend.protocol.avatar_file import FORMAT_VERSION, check_splats, decode_avatar, encode_avatar, read_avatar, write_avatar
 from backend.protocol.errors import AvatarFileError
 from tests.synthetic import synthetic_avatar
 
@@ -169,6 +169,20 @@ _OVERFLOWING = (
     b'{"__metadata__": {"lookalike": "{\\"format\\": 1}"}, '
     b'"a": {"dtype": "F32", "shape": [4611686018427387904, 4], "data_offsets": [0, 0]}}'
 )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.float32(3e38)])
+@pytest.mark.parametrize("field", ["position", "rotation", "scale", "opacity", "sh", "barycentric"])
+def test_one_bad_number_among_many_is_found(field, value):
+    parts = [AVATAR.lods[0]] * (40_000 // len(AVATAR.lods[0]) + 1)
+    splats = SplatArrays.concatenate(parts)
+    check_splats(splats, len(AVATAR.rig.faces))
+    getattr(splats, field).reshape(-1)[-1] = value
+    if np.isfinite(value) and field in ("position", "sh", "scale", "barycentric"):
+        check_splats(splats, len(AVATAR.rig.faces))  # large, but lawful
+        return
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=field):
+        check_splats(splats, len(AVATAR.rig.faces))
 
 
 def table(text: bytes, rest: bytes = b"") -> bytes:
