@@ -23,6 +23,8 @@ HAIR_FACING = (0.02, 0.3)
 """The same for hair, whose texture forgives stretching."""
 DEPTH_TOLERANCE = 0.0025
 """Metres behind the depth buffer within which a vertex still counts as visible."""
+EAR_RISE = 0.2
+"""How far above the eyes ears may reach, in widths of the face."""
 FOLD_DEPTH = (0.0002, 0.0008)
 """The same for what an open upper lid folds in, which is shallower than that: seen fully, and not at all."""
 
@@ -39,6 +41,7 @@ class VertexKinds:
     inner: F32
     left: F32
     lid_fold: F32
+    scalp: F32
     raised: F32
 
     @property
@@ -93,6 +96,7 @@ def observe(
     ear = visible * np.clip((facing - 0.05) / 0.2, 0, 1) * solid
     weight = np.where(kinds.ears > 0.5, np.maximum(weight, ear), weight)
     blocked = _behind_neck(view, labels, pixels, kinds) | _behind_ear(view, labels, pixels, kinds, ears)
+    blocked |= _covered_by_ear(view, labels, pixels, kinds, ears, facing)
     weight = np.where(blocked, 0, weight)
     label_weight = np.maximum(weight, visible * np.clip((facing - 0.08) / 0.2, 0, 1) * solid * ~blocked)
     weight = weight * (1 - kinds.lid_fold * np.clip((behind - FOLD_DEPTH[0]) / (FOLD_DEPTH[1] - FOLD_DEPTH[0]), 0, 1))
@@ -139,6 +143,16 @@ def _behind_ear(view: View, labels: Labels, pixels: F32, kinds: VertexKinds, ear
     parts = np.maximum(np.maximum(kinds.teeth, kinds.eyes), np.maximum(kinds.tongue, kinds.cavity)) > 0.1
     beside = ~parts & np.where(left, ears["left"], ears["right"]) & low & (rows_below_collar(view, labels, pixels) < 0)
     return beside & (view.at(labels.probability[..., SKIN], pixels) < 0.5)
+
+
+def _covered_by_ear(view: View, labels: Labels, pixels: F32, kinds: VertexKinds, ears: dict[str, bool], facing: F32) -> NDArray[np.bool_]:
+    """Scalp beside a visible ear that would take its colour: the photo's ear is larger, or stands out further, than the mesh's."""
+    if not labels.present[HAIR]:
+        return np.zeros(len(pixels), bool)
+    level = pixels[:, 1] > view.eye_row - EAR_RISE * view.face_width
+    beside = np.where(kinds.left > 0.5, ears["left"], ears["right"]) & level & (facing < 0.4)
+    scalp = (kinds.scalp > 0.5) & (kinds.ears < 0.5) & (kinds.inner < 0.1)
+    return beside & scalp & (view.at(labels.probability[..., SKIN], pixels) > 0.5)
 
 
 def _respect_mouth(view: View, weight: F32, pixels: F32, mouth: MouthPixels, kinds: VertexKinds) -> F32:
