@@ -3,7 +3,7 @@
     from bl_ext.user_default.lookalike import api
 
     job = api.create(["ada.jpg"], name="Ada", consent="Ada, 2026-11-20, for this film", wait=True)
-    job.avatar.head.data.shape_keys.key_blocks["mouthSmileLeft"].value = 1.0
+    api.set_expressions(job.avatar.collection, {"mouthSmileLeft": 1.0, "jawOpen": 0.3})
     api.export_avatar(job.avatar.collection, "ada.lookalike")
 
 Works in background mode too. Photos are files; an avatar is a collection of the open file. Errors are of the
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -250,6 +250,7 @@ def import_avatar(path: PathLike, collection: bpy.types.Collection | None = None
     from .protocol import read_avatar
 
     handle = build_avatar(read_avatar(path), collection or bpy.context.scene.collection, source_path=str(path))
+    add_controls(handle.collection)
     select_avatar(handle.collection)
     return handle.collection
 
@@ -309,6 +310,25 @@ def delete_avatar(avatar: bpy.types.Collection) -> None:
     from .avatar import delete_avatar as delete
 
     delete(avatar)
+
+
+def add_controls(avatar: bpy.types.Collection) -> bool:
+    """Give an avatar of an older file its face board: controls that key, drive and pose like bones. False where it has one.
+
+    Raises:
+        LookalikeError: it is linked, or has lost its rig.
+    """
+    from .avatar import add_controls as add
+
+    return add(avatar)
+
+
+def set_expressions(avatar: bpy.types.Collection, values: Mapping[str, float]) -> list[str]:
+    """Set expressions by the rig's names or ARKit's, 0 to 1; others stay. Returns the names that mean nothing to this avatar."""
+    from .avatar import set_expressions as set_values
+
+    unknown = set_values(avatar, values)
+    return set_values(avatar, {name: values[name] for name in unknown}, "arkit") if unknown else []
 
 
 def reset_pose(avatar: bpy.types.Collection, expressions: bool = True, bones: bool = True) -> None:

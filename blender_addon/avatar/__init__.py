@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .build import BlenderAvatar, add_lod, begin_avatar, build_avatar, make_native, place_lod, prepare_lod, set_facts
-    from .controls import bone_controls, expression_keys, reset_pose
+    from .controls import (
+        add_controls,
+        bone_controls,
+        expression_channels,
+        expression_keys,
+        expression_names,
+        gaze_bones,
+        get_expressions,
+        reset_pose,
+        set_expressions,
+    )
     from .editing import adopt_copies, delete_avatar, duplicate_avatar, frame_avatar, rename_avatar, select_avatar
     from .evaluated import read_appearance, read_evaluated, read_pose, splat_objects
     from .export import avatar_arrays
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlenderAvatar",
     "active_avatar",
+    "add_controls",
     "add_lod",
     "adopt_copies",
     "apply_driver",
@@ -34,9 +45,13 @@ __all__ = [
     "build_avatar",
     "delete_avatar",
     "duplicate_avatar",
+    "expression_channels",
     "expression_keys",
+    "expression_names",
     "find_avatars",
     "frame_avatar",
+    "gaze_bones",
+    "get_expressions",
     "head_of",
     "key_demo_performance",
     "key_expression",
@@ -54,6 +69,7 @@ __all__ = [
     "reset_pose",
     "rest_mesh",
     "select_avatar",
+    "set_expressions",
     "set_facts",
     "show_level",
     "shown_level",
@@ -63,7 +79,8 @@ __all__ = [
 
 _HOMES = {
     "build": "BlenderAvatar add_lod begin_avatar build_avatar make_native place_lod prepare_lod set_facts",
-    "controls": "bone_controls expression_keys reset_pose",
+    "controls": "add_controls bone_controls expression_channels expression_keys expression_names gaze_bones get_expressions "
+    "reset_pose set_expressions",
     "editing": "adopt_copies delete_avatar duplicate_avatar frame_avatar rename_avatar select_avatar",
     "evaluated": "read_appearance read_evaluated read_pose splat_objects",
     "export": "avatar_arrays",

@@ -16,7 +16,8 @@ from mathutils import Euler, Matrix, Quaternion, Vector
 from ..protocol import Driver, LookalikeError
 from ..protocol.avatar import F32
 from .build import BlenderAvatar
-from .controls import expression_keys
+from .controls import expression_channels, expression_names, set_expressions
+from .face_board import FACE
 from .frames import points_to_blender
 
 
@@ -42,7 +43,7 @@ def motion_to_keys(
     frames = np.asarray(frames, np.float32)
     joints = avatar.joint_names
     _check_motion(frames, expressions, pose, len(joints))
-    names = {key.name for key in expression_keys(avatar.collection)}
+    names = set(expression_names(avatar.collection))
     for name in expressions.keys() & names:
         key_expression(avatar, name, frames, expressions[name], interpolation)
     if pose is not None:
@@ -53,8 +54,9 @@ def motion_to_keys(
 
 def key_expression(avatar: BlenderAvatar, name: str, frames: np.ndarray, values: F32, interpolation: str = "BEZIER") -> None:
     """Key one expression: values [T] at frames [T]."""
-    path = f'key_blocks["{bpy.utils.escape_identifier(name)}"].value'
-    _write_curve(avatar.head.data.shape_keys, path, 0, "Expressions", frames, values, interpolation)
+    channel = expression_channels(avatar.collection)[name]
+    group = FACE if channel.owner == avatar.armature else "Expressions"
+    _write_curve(channel.owner, channel.rna_path, 0, group, frames, values, interpolation)
 
 
 def key_joint(avatar: BlenderAvatar, joint: str, frames: np.ndarray, rotations: F32, interpolation: str = "BEZIER") -> None:
@@ -69,8 +71,7 @@ def key_joint(avatar: BlenderAvatar, joint: str, frames: np.ndarray, rotations: 
 
 def pose_avatar(avatar: BlenderAvatar, expression: Mapping[str, float], pose: F32 | None = None) -> None:
     """Set sliders and bones without keying; expressions that are not named become 0. `pose` [J, 3] as `Driver.pose`."""
-    for key in expression_keys(avatar.collection):
-        key.value = expression.get(key.name, 0.0)
+    set_expressions(avatar.collection, expression, clear=expression_channels(avatar.collection))
     if pose is not None:
         armature = avatar.armature
         for joint, rotation in zip(avatar.joint_names, np.asarray(pose, np.float32), strict=False):
@@ -133,6 +134,52 @@ def _write_curve(
     if start:
         points.sort()
     curve.update()
+
+
+def move_curves(source: bpy.types.ID, target: bpy.types.ID, paths: Mapping[str, str], group: str) -> int:
+    """Move F-curves from one data-block's action to another's, keys as they are; `paths` tells the new path of each old one.
+
+    Returns:
+        How many there were.
+    """
+    moved = 0
+    for old in action_curves(source):
+        if old.data_path not in paths:
+            continue
+        new = _curve(target, paths[old.data_path], 0, group)
+        new.keyframe_points.add(len(old.keyframe_points))
+        for name, width, kind in _KEY_PROPERTIES:
+            values = np.empty((len(old.keyframe_points), width), kind)
+            old.keyframe_points.foreach_get(name, values.ravel())
+            new.keyframe_points.foreach_set(name, values.ravel())
+        new.extrapolation = old.extrapolation
+        new.update()
+        moved += 1
+    if moved:
+        source.animation_data.action.use_fake_user = True
+        source.animation_data.action = None
+    return moved
+
+
+_KEY_PROPERTIES = (
+    ("co", 2, np.float32),
+    ("handle_left_type", 1, np.int32),
+    ("handle_right_type", 1, np.int32),
+    ("handle_left", 2, np.float32),
+    ("handle_right", 2, np.float32),
+    ("interpolation", 1, np.int32),
+)
+
+
+def action_curves(owner: bpy.types.ID) -> list[bpy.types.FCurve]:
+    """The F-curves by which a data-block's active action animates it, whatever this Blender keeps them in."""
+    data = owner.animation_data
+    if data is None or data.action is None:
+        return []
+    if not hasattr(data.action, "layers"):
+        return list(data.action.fcurves)
+    bags = [bag for layer in data.action.layers for strip in layer.strips for bag in strip.channelbags]
+    return [curve for bag in bags if bag.slot == data.action_slot for curve in bag.fcurves]
 
 
 def _fill(points: bpy.types.FCurveKeyframePoints, start: int, name: str, values: np.ndarray | int) -> None:

@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from .build import BlenderAvatar
-from .controls import expression_keys
+from .controls import expression_names
 from .keyframes import key_expression, key_joint
 
 Track = tuple[tuple[float, float], ...]
@@ -72,7 +72,7 @@ def key_demo_performance(avatar: BlenderAvatar, frames: int = 80, start: int = 1
         First and last frame, for the scene's range.
     """
     last = start + frames - 1
-    have = {key.name for key in expression_keys(avatar.collection)}
+    have = set(expression_names(avatar.collection))
     for name, track in EXPRESSIONS.items():
         if name in have:
             times, values = np.array(track, np.float32).T

@@ -7,6 +7,9 @@ curves a bone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import bpy
 import numpy as np
 from mathutils import Vector
@@ -114,7 +117,18 @@ def _coordinates(points: bpy.types.bpy_prop_collection) -> F32:
 
 
 def _fill_armature(obj: bpy.types.Object, rig: RigArrays) -> None:
-    """Make the bones in a scene of our own, so that the user's scene, mode and selection stay as they are."""
+    with editing_bones(obj) as bones:
+        for name, parent, head, tail in zip(rig.joint_names, rig.parents, rig.joints, bone_tails(rig), strict=True):
+            bone = bones.new(name)
+            bone.head, bone.tail = head.tolist(), tail.tolist()
+            bone.align_roll(_z_axis(name, tail - head))
+            if parent >= 0:
+                bone.parent = bones[rig.joint_names[parent]]
+
+
+@contextmanager
+def editing_bones(obj: bpy.types.Object) -> Iterator[bpy.types.ArmatureEditBones]:
+    """Make bones in a scene of our own, so that the user's scene and selection stay as they are; `obj` must be in Object Mode."""
     scene = bpy.data.scenes.new("lookalike.bones")
     try:
         scene.collection.objects.link(obj)
@@ -122,13 +136,10 @@ def _fill_armature(obj: bpy.types.Object, rig: RigArrays) -> None:
         layer.objects.active = obj
         with bpy.context.temp_override(scene=scene, view_layer=layer, active_object=obj, object=obj):
             bpy.ops.object.mode_set(mode="EDIT")
-            for name, parent, head, tail in zip(rig.joint_names, rig.parents, rig.joints, bone_tails(rig), strict=True):
-                bone = obj.data.edit_bones.new(name)
-                bone.head, bone.tail = head.tolist(), tail.tolist()
-                bone.align_roll(_z_axis(name, tail - head))
-                if parent >= 0:
-                    bone.parent = obj.data.edit_bones[rig.joint_names[parent]]
-            bpy.ops.object.mode_set(mode="OBJECT")
+            try:
+                yield obj.data.edit_bones
+            finally:
+                bpy.ops.object.mode_set(mode="OBJECT")
     finally:
         bpy.data.scenes.remove(scene)
 

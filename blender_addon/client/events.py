@@ -93,6 +93,7 @@ def _rig(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
 
     work.rig = rig_from_message(message)
     work.avatar = begin_avatar(work.rig, bpy.context.scene.collection, job.avatar_name)
+    api.add_controls(work.avatar.collection)
     api.welcome_avatar(work.avatar.collection)
     return True
 
@@ -121,6 +122,7 @@ def _bound(message: Message, vertices: Any, faces: Any) -> Any:
 
 
 def _result(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    from .. import api
     from ..avatar import build_avatar, set_facts
     from ..protocol import ProtocolError, decode_avatar
 
@@ -137,6 +139,7 @@ def _result(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     else:
         remove_unfinished(work)
         work.avatar = build_avatar(avatar, bpy.context.scene.collection, job.avatar_name)
+        api.add_controls(work.avatar.collection)
     work.finished, work.rig = work.avatar, None
     logger.info("%s: %.1f s at the backend", job.avatar_name, message.body.seconds)
     warnings = [*message.body.warnings, *avatar.provenance.get("warnings", [])]

@@ -80,8 +80,10 @@ def test_duplicate_and_delete(addon: SimpleNamespace, ada: bpy.types.Collection)
     assert bpy.ops.lookalike.duplicate_avatar() == {"FINISHED"}
     original, copy = addon.api.avatars()
     assert addon.api.active_avatar() == copy
-    key = addon.part("avatar").expression_keys(copy)[0]
-    key.value = 1.0
+    name = addon.part("avatar").expression_names(copy)[0]
+    addon.api.set_expressions(copy, {name: 1.0})
+    bpy.context.view_layer.update()
+    assert addon.part("avatar").expression_keys(copy)[0].value == 1.0
     assert addon.part("avatar").expression_keys(original)[0].value == 0.0
     assert bpy.ops.lookalike.delete_avatar(avatar=copy.name) == {"FINISHED"}
     assert addon.api.avatars() == [original]
@@ -113,11 +115,15 @@ def test_selecting_leaves_edit_mode(addon: SimpleNamespace, ada: bpy.types.Colle
 
 def test_reset_pose_returns_to_neutral(addon: SimpleNamespace, ada: bpy.types.Collection) -> None:
     avatar = addon.part("avatar")
-    avatar.expression_keys(ada)[0].value = 0.7
+    key = avatar.expression_keys(ada)[0]
+    addon.api.set_expressions(ada, {key.name: 0.7})
+    bpy.context.view_layer.update()
+    assert key.value == pytest.approx(0.7)
     jaw = avatar.armature_of(ada).pose.bones["jaw"]
     jaw.rotation_euler.x = 0.3
     bpy.ops.lookalike.reset_pose(bones=False)
-    assert avatar.expression_keys(ada)[0].value == 0.0
+    bpy.context.view_layer.update()
+    assert key.value == 0.0
     assert jaw.rotation_euler.x == pytest.approx(0.3)
     bpy.ops.lookalike.reset_pose()
     assert tuple(jaw.rotation_euler) == (0, 0, 0)

@@ -49,9 +49,8 @@ def idle_and_orbit() -> Steps:
 
 
 def posing(avatar: bpy.types.Collection) -> Steps:
-    head = next(o for o in avatar.objects if o.lookalike.role == "HEAD")
     before = uploads()
-    head.data.shape_keys.key_blocks["mouthSmile"].value = 1.0
+    part("api").set_expressions(avatar, {"mouthSmile": 1.0})
     yield from settle(0.4)
     findings["posed"] = {name: uploads()[name] - before[name] for name in ("geometry_uploads", "appearance_uploads")}
     screenshot("posed")
@@ -61,15 +60,15 @@ def posing(avatar: bpy.types.Collection) -> Steps:
     yield from settle(0.4)
     findings["moved"] = {name: uploads()[name] - before[name] for name in ("geometry_uploads", "appearance_uploads")}
     armature.location.x = 0.0
-    head.data.shape_keys.key_blocks["mouthSmile"].value = 0.0
+    part("api").set_expressions(avatar, {"mouthSmile": 0.0})
 
 
 def playback(avatar: bpy.types.Collection) -> Steps:
-    head = next(o for o in avatar.objects if o.lookalike.role == "HEAD")
-    key = head.data.shape_keys.key_blocks["mouthSmile"]
+    armature = next(o for o in avatar.objects if o.type == "ARMATURE")
+    face = armature.pose.bones["face"]
     for frame, value in ((1, 0.0), (20, 1.5)):
-        key.value = value
-        key.keyframe_insert("value", frame=frame)
+        face["mouthSmile"] = value
+        face.keyframe_insert('["mouthSmile"]', frame=frame)
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = 1, 20
     scene.frame_set(1)
@@ -92,8 +91,9 @@ def playback(avatar: bpy.types.Collection) -> Steps:
     scene.frame_set(20)
     yield from settle(0.4)
     screenshot("frame_20")
-    head.data.shape_keys.animation_data_clear()
-    key.value = 0.0
+    armature.animation_data.action = None
+    face["mouthSmile"] = 0.0
+    armature.update_tag()
     scene.frame_set(1)
 
 

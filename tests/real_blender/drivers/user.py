@@ -118,12 +118,12 @@ def keys(avatar: bpy.types.Collection) -> Steps:
     """A performance of 80 frames as an animator keys it; frame 40 is what the reopened file must show."""
     head = next(o for o in avatar.objects if o.lookalike.role == "HEAD")
     armature = next(o for o in avatar.objects if o.lookalike.role == "ARMATURE")
-    blocks = head.data.shape_keys.key_blocks
+    face = armature.pose.bones["face"]
     jaw, neck = armature.pose.bones["jaw"], armature.pose.bones["neck"]
     for frame, amount in ((1, 0.0), (40, 1.0), (80, 0.0)):
         for name in ("mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft"):
-            blocks[name].value = amount
-            blocks[name].keyframe_insert("value", frame=frame)
+            face[name] = amount
+            face.keyframe_insert(f'["{name}"]', frame=frame)
         jaw.rotation_euler.x, neck.rotation_euler.y = 0.25 * amount, 0.4 * amount
         jaw.keyframe_insert("rotation_euler", frame=frame)
         neck.keyframe_insert("rotation_euler", frame=frame)
