@@ -7,20 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from backend.protocol.avatar import F32
-
-JAW_OPEN_ANGLE = 0.36
-"""Jaw rotation about +X for jawOpen = 1, radians: about 30 mm between the front teeth."""
-LOOK_UP_ANGLE, LOOK_DOWN_ANGLE, LOOK_IN_ANGLE, LOOK_OUT_ANGLE = np.radians([27.0, 30.0, 35.0, 35.0]).tolist()
-"""Eye rotations for eyeLook* = 1, radians."""
-
-_SIDED = ("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint",
-          "eyeWide", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress", "mouthSmile", "mouthStretch", "mouthUpperUp",
-          "noseSneer")  # fmt: skip
-_WHOLE = ("browInnerUp", "cheekPuff", "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel", "mouthLeft",
-          "mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "tongueOut")  # fmt: skip
-
-ARKIT_NAMES: tuple[str, ...] = tuple(sorted([*_WHOLE, *(f"{stem}{side}" for stem in _SIDED for side in ("Left", "Right"))]))
-"""The 52 names."""
+from backend.protocol.interchange.arkit_names import ARKIT_NAMES
+from backend.protocol.interchange.arkit_targets import JAW_OPEN_ANGLE, LOOK_DOWN_ANGLE, LOOK_IN_ANGLE, LOOK_OUT_ANGLE, LOOK_UP_ANGLE
 
 
 def arkit_to_driver(weights: Mapping[str, float]) -> tuple[dict[str, float], F32]:

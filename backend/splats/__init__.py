@@ -5,9 +5,9 @@ from .color_operator import ColorOperator
 from .contact_sheet import contact_sheet
 from .cpu_raster import View
 from .cpu_threads import set_threads
-from .glb import write_glb
+from .glb import write_glb, write_lam
 from .mesh_raster import interpolate, rasterize_mesh
-from .ply import SplatCloud, read_ply, write_ply
+from .ply import SplatCloud, read_ply, write_ply, write_spz
 from .posed import Posable, joint_pose, pose_splats
 from .rasterization import rasterization, warm_up
 from .render import render, render_splats, turntable
@@ -35,6 +35,8 @@ __all__ = [
     "turntable",
     "warm_up",
     "write_glb",
+    "write_lam",
     "write_ply",
+    "write_spz",
     "write_video",
 ]

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from backend.protocol.avatar import SH_C0
 from backend.protocol.binding import rotation_matrices
 from backend.protocol.errors import AvatarFileError
+from backend.protocol.interchange import SplatCloud, decode_ply, encode_ply, half_turn
+from backend.protocol.interchange.gltf_writer import strongest_joints
 from backend.rig import pose_vertices
 from backend.splats import joint_pose, pose_splats, read_ply, write_glb, write_ply
-from backend.splats.glb import encode_glb, strongest_joints
-from backend.splats.ply import SplatCloud, decode_ply, encode_ply, half_turn
+from backend.splats.glb import encode_glb
 from tests.synthetic import synthetic_avatar
 
 COMPONENTS = {5123: np.dtype("<u2"), 5125: np.dtype("<u4"), 5126: np.dtype("<f4")}
@@ -106,6 +107,7 @@ def test_higher_harmonics_survive_ply():
         (lambda d: d.replace(b"property float rot_3", b"property list uchar int rot_3"), "property list"),
         (lambda d: d.replace(b"property float opacity", b"property float opaciti"), "not a Gaussian splat"),
         (lambda d: d.replace(b"property float f_dc_2", b"property float f_dc_1"), "impossible properties"),
+        (lambda d: d.replace(b"property float f_dc_2", b"property float f_rest_x"), "not a Gaussian splat"),
         (lambda d: d[:-4] + struct.pack("<f", float("nan")), "NaN"),
         (lambda d: d[:-16] + bytes(16), "rotation is zero"),
     ],
@@ -147,14 +149,24 @@ def _read_glb(data):
     assert document["asset"]["version"] == "2.0"
     assert 0 <= binary_length - document["buffers"][0]["byteLength"] < 4
 
+    def rows(view_index, count, dtype, width):
+        view = document["bufferViews"][view_index]
+        assert view["byteOffset"] % 4 == 0
+        assert view["byteLength"] == count * width * dtype.itemsize
+        assert view["byteOffset"] + view["byteLength"] <= document["buffers"][0]["byteLength"]
+        return np.frombuffer(binary, dtype, count * width, view["byteOffset"]).reshape(count, width)
+
     def take(index):
         accessor = document["accessors"][index]
-        view = document["bufferViews"][accessor["bufferView"]]
         dtype, width = COMPONENTS[accessor["componentType"]], WIDTHS[accessor["type"]]
-        assert view["byteOffset"] % 4 == 0
-        assert view["byteLength"] == accessor["count"] * width * dtype.itemsize
-        assert view["byteOffset"] + view["byteLength"] <= document["buffers"][0]["byteLength"]
-        values = np.frombuffer(binary, dtype, accessor["count"] * width, view["byteOffset"]).reshape(accessor["count"], width)
+        if "sparse" in accessor:
+            sparse = accessor["sparse"]
+            values = np.zeros((accessor["count"], width), dtype)
+            indices = rows(sparse["indices"]["bufferView"], sparse["count"], COMPONENTS[sparse["indices"]["componentType"]], 1)[:, 0]
+            assert (np.diff(indices.astype(int)) > 0).all(), "glTF wants them in order"
+            values[indices] = rows(sparse["values"]["bufferView"], sparse["count"], dtype, width)
+        else:
+            values = rows(accessor["bufferView"], accessor["count"], dtype, width)
         if "min" in accessor:
             assert np.array_equal(np.float32(accessor["min"]), values.min(0))
             assert np.array_equal(np.float32(accessor["max"]), values.max(0))
@@ -200,7 +212,9 @@ def test_glb_rig_plays_like_ours(avatar):
     document, take = _read_glb(encode_glb(avatar, 0, {"mouthSmile": 0.7, "eyeBlinkLeft": 1.0}, pose))
     mesh, skin = document["meshes"][1], document["skins"][0]
     primitive = mesh["primitives"][0]
-    assert mesh["extras"]["targetNames"] == list(avatar.rig.expression_names)
+    names = mesh["extras"]["targetNames"]
+    assert names[: len(avatar.rig.expression_names)] == list(avatar.rig.expression_names)
+    assert "jawOpen" in names, "what the rig does with a joint is a morph target too"
     attributes = {name: take(index) for name, index in primitive["attributes"].items()}
     vertices = attributes["POSITION"].astype(float)
     for weight, target in zip(mesh["weights"], primitive["targets"], strict=True):
