@@ -1,0 +1,227 @@
+"""Reads arrays from a pickle without running anything that the pickle asks for.
+
+FLAME and trackers' results are distributed as pickles. A pickle is a program; this reader admits a fixed list of names, each
+standing for a harmless class of this module that merely records what it is given, and turns the records into arrays
+afterwards. NumPy's own constructors never see the file. Opcodes are checked before any of them runs, because some (a memo
+index of two billion, an extension code) do harm without a name.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import LookalikeError
+
+MAX_BYTES = 1 << 29
+"""Largest pickle that is opened; FLAME's are 50 to 110 MB."""
+MAX_OPCODES = 1_000_000
+_FORBIDDEN = {"PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEXT_BUFFER", "READONLY_BUFFER"}
+_MEMO_WRITES = {"PUT", "BINPUT", "LONG_BINPUT"}
+_DTYPE = re.compile(r"[biuf]\d{1,2}|b1|\?")
+
+
+def parse_pickle(data: bytes, name: str, error: type[LookalikeError], more: Mapping[tuple[str, str], type] | None = None) -> Any:
+    """The plain content of a pickle: dicts, lists, strings, numbers and NumPy arrays.
+
+    Args:
+        data: a pickle of any protocol, as Python 2 or 3 wrote it.
+        name: for messages.
+        error: what is raised.
+        more: recorders (`Recorder`) of further classes, by module and name.
+    Raises:
+        LookalikeError: the class `error`; corrupt, too large, or asking for anything outside the fixed list of names.
+    """
+    if len(data) > MAX_BYTES:
+        raise error(f"{name}: {len(data) >> 20} MB is more than can be read", "use a smaller file")
+    try:
+        _check_opcodes(data, name, error)
+        return plain(_Reader(io.BytesIO(data), name, error, {**_ADMITTED, **(more or {})}).load())
+    except error:
+        raise
+    except Exception as reason:  # the pickle machine raises almost any type on corrupt input
+        raise error(f"{name}: not a readable pickle ({type(reason).__name__}: {reason})", "download the file again") from reason
+
+
+def _check_opcodes(data: bytes, name: str, error: type[LookalikeError]) -> None:
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if opcode.name in _FORBIDDEN:
+            raise error(f"{name}: the pickle uses {opcode.name}, which no such file needs", "do not open this file")
+        if count > MAX_OPCODES or (opcode.name in _MEMO_WRITES and int(argument or 0) > MAX_OPCODES):
+            raise error(f"{name}: the pickle is built to exhaust memory", "do not open this file")
+
+
+class Sealed(type):
+    """A class that a pickle's BUILD opcode cannot change."""
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise TypeError(f"{cls.__name__} is sealed")
+
+
+class _Ndarray(metaclass=Sealed):
+    """The class numpy.ndarray as an argument; calling it makes nothing."""
+
+
+class _Object(metaclass=Sealed):
+    """The class object as an argument."""
+
+
+class _Dtype(metaclass=Sealed):
+    """Records a dtype's code and byte order."""
+
+    def __init__(self, code: Any = "", *_: object) -> None:
+        self.code = code.decode("ascii") if isinstance(code, bytes) else str(code)
+        self.order = "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1].decode("ascii") if isinstance(state[1], bytes) else str(state[1])
+
+    def dtype(self) -> np.dtype:
+        code = self.code.lstrip("<>|=")
+        if not _DTYPE.fullmatch(code):
+            raise ValueError(f"arrays of type {self.code!r} are not read")
+        order = self.order if self.order in ("<", ">") else ("<" if self.code[:1] not in (">",) else ">")
+        return np.dtype(code).newbyteorder(order)
+
+
+class Recorder(metaclass=Sealed):
+    """Stands for a class of a pickle: keeps what it is given, and says afterwards which array that was."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def array(self) -> Any:
+        raise NotImplementedError
+
+
+class _Array(Recorder):
+    """Records an array's shape, type and bytes."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def array(self) -> NDArray[Any]:
+        shape, dtype, fortran, raw = self.state[-4:]
+        if isinstance(raw, str):  # Python 2 bytes read as latin-1
+            raw = raw.encode("latin1")
+        return _from_bytes(raw, dtype, shape, "F" if fortran else "C")
+
+
+class _Buffer(Recorder):
+    """Records numpy's _frombuffer (pickle protocol 5)."""
+
+    def __init__(self, raw: Any, dtype: Any, shape: Any, order: Any = "C") -> None:
+        self.recorded = raw, dtype, shape, order
+
+    def array(self) -> NDArray[Any]:
+        return _from_bytes(*self.recorded)
+
+
+class _Scalar(Recorder):
+    """Records a NumPy scalar."""
+
+    def __init__(self, dtype: Any, raw: Any = b"") -> None:
+        self.recorded = raw.encode("latin1") if isinstance(raw, str) else raw, dtype
+
+    def array(self) -> Any:
+        return _from_bytes(*self.recorded, (), "C")[()]
+
+
+class _Encode(metaclass=Sealed):
+    """Bytes as Python 3 writes them in protocols below 3: _codecs.encode(text, "latin1")."""
+
+    def __new__(cls, text: str, encoding: str = "latin1") -> Any:
+        if encoding not in ("latin1", "latin-1"):
+            raise ValueError(f"bytes in encoding {encoding!r}")
+        return text.encode("latin1")
+
+
+class _NoBytes(metaclass=Sealed):
+    """Empty bytes as Python 3 writes them in protocols below 3: bytes()."""
+
+    def __new__(cls) -> Any:
+        return b""
+
+
+class _NewObject(metaclass=Sealed):
+    """copyreg._reconstructor, for the recorders only."""
+
+    def __new__(cls, kind: Any, *_: object) -> Any:
+        if not (isinstance(kind, Sealed) and issubclass(kind, Recorder)) or kind in (Recorder, _Buffer, _Scalar):
+            raise ValueError("an object of an unknown class")
+        return kind()
+
+
+_ADMITTED: dict[tuple[str, str], type] = {
+    ("numpy", "ndarray"): _Ndarray,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _Encode,
+}
+for _core in ("numpy.core", "numpy._core"):
+    _ADMITTED |= {
+        (f"{_core}.multiarray", "_reconstruct"): _Array,
+        (f"{_core}.multiarray", "scalar"): _Scalar,
+        (f"{_core}.numeric", "_frombuffer"): _Buffer,
+    }
+for _module in ("copy_reg", "copyreg"):
+    _ADMITTED[_module, "_reconstructor"] = _NewObject
+for _module in ("__builtin__", "builtins"):
+    _ADMITTED |= {(_module, "object"): _Object, (_module, "bytes"): _NoBytes}
+
+
+class _Reader(pickle.Unpickler):
+    """An unpickler whose only classes are the recorders above."""
+
+    def __init__(self, file: io.BytesIO, name: str, error: type[LookalikeError], admitted: Mapping[tuple[str, str], type]) -> None:
+        super().__init__(file, encoding="latin1")
+        self._name, self._error, self._admitted = name, error, admitted
+
+    def find_class(self, module: str, name: str) -> type:
+        recorder = self._admitted.get((module, name))
+        if recorder is None:
+            raise self._error(f"{self._name}: the pickle asks for {module}.{name}, which no such file needs", "do not open this file")
+        return recorder
+
+    def persistent_load(self, pid: object) -> object:
+        raise self._error(f"{self._name}: the pickle refers to objects outside itself", "do not open this file")
+
+
+def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
+    """A new array; raises ValueError where bytes and shape disagree."""
+    if not isinstance(dtype, _Dtype) or not isinstance(raw, (bytes, bytearray)):
+        raise ValueError("an array without plain bytes")
+    kind = dtype.dtype()
+    shape = tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    if len(shape) > 8 or min(shape, default=0) < 0 or len(raw) != kind.itemsize * int(np.prod(shape, dtype=object)):
+        raise ValueError(f"{len(raw)} bytes for an array of shape {shape}")
+    array = np.frombuffer(raw, kind).reshape(shape, order="F" if order == "F" else "C")
+    return array.astype(kind.newbyteorder("="), order="C")
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The value with recorders replaced by what they recorded."""
+    if depth > 16:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        return {_key(k): plain(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(v, depth + 1) for v in value)
+    if isinstance(value, Recorder):
+        return value.array()
+    if isinstance(value, (str, bytes, int, float, bool, type(None))):
+        return value
+    raise ValueError(f"a value of kind {type(value).__name__.lstrip('_')}")
+
+
+def _key(key: Any) -> Any:
+    return key.decode("latin1") if isinstance(key, bytes) else key

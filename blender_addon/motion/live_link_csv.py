@@ -1,0 +1,96 @@
+"""Takes of Epic's Live Link Face app: one row a frame, 52 shapes, head and eye angles, a timecode. Any CSV with ARKit's names is read."""
+
+from __future__ import annotations
+
+import csv
+import re
+from fractions import Fraction
+
+import numpy as np
+
+from .arkit import arkit_name
+from .take import F64, MAX_FRAMES, MotionError, Take, even_times
+
+RATES = (24, 25, 30, 48, 50, 60, 120)
+_TIMECODE = re.compile(r"\s*(\d{1,2})[:;](\d{1,2})[:;](\d{1,2})[:;.](\d{1,3})(\.\d+)?\s*")
+_ANGLES = {"HeadYaw": 1, "HeadPitch": 0, "HeadRoll": 2}
+_SIGNS = np.array([-1.0, -1.0, 1.0])
+"""Epic's rotators look up, turn and tilt to the subject's right with positive angles; ours nod down, turn left, tilt right."""
+
+
+def looks_like_csv(text: str) -> bool:
+    """True where the first line names at least three of ARKit's shapes."""
+    return len([name for name in _fields(text.partition("\n")[0]) if arkit_name(name)]) >= 3
+
+
+def read_csv(text: str, source: str, fps: float = 0.0) -> Take:
+    """A take from a CSV's text.
+
+    Args:
+        fps: frames a second where the user knows better than the timecode; 0 goes by the timecode, 60 where there is none.
+    Raises:
+        MotionError: no header with ARKit's names, or no frames.
+    """
+    if not looks_like_csv(text):
+        raise MotionError(f"{source}: its first line does not name ARKit's shapes", "export the take's CSV from Live Link Face")
+    lines = text.splitlines()
+    header = _fields(lines[0])
+    if len(lines) - 1 > MAX_FRAMES:
+        raise MotionError(f"{source}: has {len(lines) - 1:,} frames; {MAX_FRAMES:,} can be read", "cut the take into parts")
+    rows = [row for row in csv.reader(lines[1:], delimiter=_delimiter(lines[0])) if any(cell.strip() for cell in row)]
+    values = np.array([[_number(row[i]) if i < len(row) else np.nan for i in range(len(header))] for row in rows]).reshape(-1, len(header))
+    torn = sum(len(row) < len(header) for row in rows)
+    arkit = {shape: values[:, i] for i, name in enumerate(header) if (shape := arkit_name(name)) is not None}
+    pose = {"neck": _head(header, values)} if set(_ANGLES) <= set(header) else {}
+    times, rate, notes = _times(header, rows, fps)
+    if torn:
+        notes += (f"{torn} rows are shorter than the header: what they lack was interpolated",)
+    unknown = sorted(set(header) - {n for n in header if arkit_name(n)} - _KNOWN)
+    if unknown:
+        notes += (f"not used: {', '.join(unknown[:6])}{'…' if len(unknown) > 6 else ''}",)
+    return Take("Live Link Face CSV", source, times, rate, arkit=arkit, pose=pose, warnings=notes)
+
+
+_KNOWN = {"Timecode", "BlendShapeCount", "BlendshapeCount", *_ANGLES, *(f"{s}Eye{a}" for s in ("Left", "Right") for a in ("Yaw", "Pitch", "Roll"))}
+
+
+def _head(header: list[str], values: F64) -> F64:
+    angles = np.zeros((len(values), 3))
+    for name, axis in _ANGLES.items():
+        angles[:, axis] = values[:, header.index(name)]
+    return angles * _SIGNS
+
+
+def _times(header: list[str], rows: list[list[str]], fps: float) -> tuple[F64, float, tuple[str, ...]]:
+    """Times of the rows, their rate, and notes."""
+    count = len(rows)
+    if fps or "Timecode" not in header:
+        rate = fps or 60.0
+        return even_times(count, rate), rate, () if fps else ("no timecode: taken as 60 frames a second",)
+    column = header.index("Timecode")
+    found = [_TIMECODE.fullmatch(row[column]) if column < len(row) else None for row in rows]
+    if not count or any(match is None for match in found):
+        return even_times(count, 60.0), 60.0, ("unreadable timecodes: taken as 60 frames a second",)
+    frames = [int(m[4]) for m in found if m]
+    rate = next((r for r in RATES if r > max(frames)), RATES[-1])
+    seconds = [Fraction(int(m[1]) * 3600 + int(m[2]) * 60 + int(m[3])) + (int(m[4]) + Fraction(m[5] or 0)) / rate for m in found if m]
+    times = np.array([float(s - seconds[0]) for s in seconds])
+    times[times < 0] += 86_400  # past midnight
+    if (np.diff(times) <= 0).any():
+        return even_times(count, rate), float(rate), (f"timecodes do not increase: taken as {rate} frames a second",)
+    return times, float(rate), ()
+
+
+def _fields(line: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in line.lstrip("\ufeff").rstrip("\r\n").split(_delimiter(line))]
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
