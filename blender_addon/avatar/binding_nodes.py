@@ -45,7 +45,7 @@ def bound_rig(obj: bpy.types.Object) -> bpy.types.Object | None:
 
 def set_input(modifier: bpy.types.NodesModifier, name: str, value: object) -> None:
     """Set a group input of a modifier by its name; 5.2 moved them from ID properties to `modifier.properties`."""
-    identifier = _identifier(modifier, name)
+    identifier = socket_identifier(modifier, name)
     if hasattr(modifier, "properties"):
         getattr(modifier.properties.inputs, identifier).value = value
     else:
@@ -54,7 +54,7 @@ def set_input(modifier: bpy.types.NodesModifier, name: str, value: object) -> No
 
 def get_input(modifier: bpy.types.NodesModifier, name: str) -> object:
     """Value of a group input of a modifier by its name, None where it was never set."""
-    identifier = _identifier(modifier, name)
+    identifier = socket_identifier(modifier, name)
     if hasattr(modifier, "properties"):
         return getattr(modifier.properties.inputs, identifier).value
     return modifier.get(identifier)
@@ -71,7 +71,8 @@ def binding_group() -> bpy.types.GeometryNodeTree:
     return group
 
 
-def _identifier(modifier: bpy.types.NodesModifier, name: str) -> str:
+def socket_identifier(modifier: bpy.types.NodesModifier, name: str) -> str:
+    """Identifier of a group input by its name. Raises KeyError where there is none."""
     for item in modifier.node_group.interface.items_tree:
         if item.item_type == "SOCKET" and item.in_out == "INPUT" and item.name == name:
             return item.identifier

@@ -1,0 +1,124 @@
+"""Colours that come out of the scene's view transform as they went in: splats are display-referred, renders scene-linear.
+
+Blender's view transforms are also colour spaces of images, so an image written with display colours and read as in that
+space holds the scene-linear colours that the view transform shows as those. Standard's inverse is sRGB's curve, which the
+render's nodes compute themselves; for the others the result is kept as an attribute of the splats.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..avatar.evaluated import read_appearance, splat_objects
+from ..avatar.host import write_attribute
+from ..protocol.avatar import F32
+from .quads import LINEAR
+
+STANDARD = "Standard"
+SPACES = {
+    "AgX": "AgX Base sRGB",
+    "Filmic": "Filmic sRGB",
+    "Khronos PBR Neutral": "Khronos PBR Neutral sRGB",
+    "ACES 1.3": "ACES 1.3 sRGB",
+    "ACES 2.0": "ACES 2.0 sRGB",
+    "Raw": "Non-Color",
+}
+"""View transform -> the colour space that it leads to."""
+
+WHITEST = 0.985
+"""Display values above are taken for this: AgX and Filmic reach 1 only for light a hundred times brighter."""
+
+_DONE = "lookalike_view"
+
+
+def image_space(view_transform: str) -> str | None:
+    """Colour space of a view transform whose inverse Blender knows; None for Standard and for others."""
+    space = SPACES.get(view_transform)
+    known = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
+    return space if space in {item.identifier for item in known} else None
+
+
+def bake_colours(scene: bpy.types.Scene) -> int:
+    """Fit the colours of all splats of a scene to its view transform. Returns how many objects changed; 0.1 s an avatar.
+
+    Objects from linked files keep the colours of their own file's view transform.
+    """
+    changed = 0
+    space = image_space(scene.view_settings.view_transform)
+    for obj in splat_objects(scene.objects):
+        if obj.type == "MESH" and obj.data.library is None and _bake(obj, space):
+            changed += 1
+    return changed
+
+
+def warnings(scene: bpy.types.Scene) -> list[str]:
+    """What of the scene's colour management makes final frames differ from the viewport, in words for the panel."""
+    view = scene.view_settings
+    said = []
+    if view.view_transform != STANDARD and image_space(view.view_transform) is None:
+        said.append(f"The view transform {view.view_transform} has no known inverse: it will change the avatar's colours")
+    if view.look not in ("None", "") and not view.look.endswith("Base Contrast"):
+        said.append(f"The look {view.look.rpartition(' - ')[2]} changes the avatar's colours in final frames")
+    if view.gamma != 1.0:
+        said.append("Gamma of the colour management changes the avatar's colours in final frames")
+    if view.use_curve_mapping:
+        said.append("Curves of the colour management change the avatar's colours in final frames")
+    return said
+
+
+def scene_linear(display: F32, space: str) -> F32:
+    """[N, 3] scene-linear colours that a view transform shows as the display-referred `display` [N, 3]."""
+    count = len(display)
+    width = min(count, 2048)
+    rows = -(-count // width)
+    pixels = np.zeros((rows * width, 4), np.float32)
+    pixels[:count, :3] = np.clip(display, 0.0, WHITEST)
+    pixels[:, 3] = 1.0
+    with tempfile.TemporaryDirectory(prefix="lookalike-") as folder:
+        path = str(Path(folder) / "colours.exr")
+        _write(pixels, width, rows, path)
+        read = _read(path, space, rows * width)
+    return np.ascontiguousarray(read[:count, :3])
+
+
+def _bake(obj: bpy.types.Object, space: str | None) -> bool:
+    display = read_appearance(obj)["rgb"]
+    wanted = f"{space} {zlib.crc32(display.tobytes())}" if space else ""
+    if obj.data.get(_DONE, "") == wanted:
+        return False
+    if space is None:
+        attribute = obj.data.attributes.get(LINEAR)
+        if attribute is not None:
+            obj.data.attributes.remove(attribute)
+    else:
+        write_attribute(obj.data, LINEAR, "FLOAT_VECTOR", scene_linear(display, space))
+    obj.data[_DONE] = wanted
+    obj.data.update_tag()
+    return True
+
+
+def _write(pixels: F32, width: int, rows: int, path: str) -> None:
+    image = bpy.data.images.new("lookalike.colours", width, rows, alpha=True, float_buffer=True, is_data=True)
+    try:
+        image.pixels.foreach_set(pixels.ravel())
+        image.filepath_raw, image.file_format = path, "OPEN_EXR"
+        image.save()
+    finally:
+        bpy.data.images.remove(image)
+
+
+def _read(path: str, space: str, count: int) -> F32:
+    image = bpy.data.images.load(path)
+    try:
+        image.alpha_mode = "NONE"
+        image.colorspace_settings.name = space
+        values = np.empty(count * 4, np.float32)
+        image.pixels.foreach_get(values)
+        return values.reshape(count, 4)
+    finally:
+        bpy.data.images.remove(image)

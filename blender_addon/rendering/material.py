@@ -1,0 +1,79 @@
+"""The materials of the quads that splats become for rendering: emitted light, or partly lit by the scene."""
+
+from __future__ import annotations
+
+import bpy
+
+from .node_building import NodeBuilder
+from .quads import CORNER, LIGHT, NORMAL, PLACE
+
+VERSION = 1
+_VERSION_KEY = "lookalike_version"
+EMITTED, RELIT = "lookalike.splats", "lookalike.splats.relit"
+
+
+def splat_material(name: str) -> bpy.types.Material:
+    """`EMITTED` or `RELIT`, shared by all avatars of the file."""
+    for material in bpy.data.materials:
+        if material.get(_VERSION_KEY) == f"{name} {VERSION}" and material.library is None:
+            return material
+    material = bpy.data.materials.new(name)
+    material[_VERSION_KEY] = f"{name} {VERSION}"
+    if material.node_tree is None:  # up to Blender 4.5; later every material has nodes
+        material.use_nodes = True
+    # Splats overlap in no order that a mesh could keep: EEVEE tests each sample at random and so needs none.
+    material.surface_render_method = "DITHERED"
+    material.diffuse_color = (1.0, 1.0, 1.0, 0.0)
+    if hasattr(material, "cycles"):
+        material.cycles.emission_sampling = "NONE"
+        material.cycles.use_bump_map_correction = False  # the normal is the rig's, not the quad's
+    _build(material.node_tree, relit=name == RELIT)
+    return material
+
+
+def _build(tree: bpy.types.ShaderNodeTree, relit: bool) -> None:
+    tree.nodes.clear()
+    nodes = NodeBuilder(tree)
+    light = nodes.node("ShaderNodeAttribute", attribute_name=LIGHT)
+    surface = nodes.node("ShaderNodeEmission")
+    nodes.set(surface.inputs["Color"], light.outputs["Color"])
+    seen = surface.outputs[0]
+    if relit:
+        strength = nodes.separate(_attribute(nodes, PLACE))[1]
+        seen = _mixed(nodes, strength, seen, _lit(nodes, light.outputs["Color"]))
+    clear = nodes.node("ShaderNodeBsdfTransparent")
+    output = nodes.node("ShaderNodeOutputMaterial")
+    nodes.set(output.inputs["Surface"], _mixed(nodes, _alpha(nodes, light.outputs["Alpha"]), clear.outputs[0], seen))
+
+
+def _alpha(nodes: NodeBuilder, opacity):
+    """opacity exp(-extent^2 (x^2 + y^2) / 2), at most 0.999, and nothing under 1/255: gsplat's limits."""
+    corner, extent = _attribute(nodes, CORNER), nodes.separate(_attribute(nodes, PLACE))[0]
+    squared = nodes.math("MULTIPLY", nodes.vector("DOT_PRODUCT", corner, corner), nodes.math("MULTIPLY", extent, extent))
+    falloff = nodes.math("EXPONENT", nodes.math("MULTIPLY", squared, -0.5))
+    alpha = nodes.math("MINIMUM", nodes.math("MULTIPLY", opacity, falloff), 0.999)
+    return nodes.math("MULTIPLY", alpha, nodes.math("GREATER_THAN", alpha, 1 / 255))
+
+
+def _lit(nodes: NodeBuilder, colour):
+    """Diffuse light on the rig's surface. A trace of translucency lets Cycles sample lights behind the quad's own plane."""
+    place = nodes.node("ShaderNodeVectorTransform", vector_type="NORMAL", convert_from="OBJECT", convert_to="WORLD")
+    nodes.set(place.inputs[0], _attribute(nodes, NORMAL))
+    shaders = []
+    for kind in ("ShaderNodeBsdfDiffuse", "ShaderNodeBsdfTranslucent"):
+        shader = nodes.node(kind)
+        nodes.set(shader.inputs["Color"], colour)
+        nodes.set(shader.inputs["Normal"], place.outputs[0])
+        shaders.append(shader.outputs[0])
+    return _mixed(nodes, 1e-3, *shaders)
+
+
+def _mixed(nodes: NodeBuilder, factor, first, second):
+    mix = nodes.node("ShaderNodeMixShader")
+    for socket, operand in zip(mix.inputs, (factor, first, second), strict=True):
+        nodes.set(socket, operand)
+    return mix.outputs[0]
+
+
+def _attribute(nodes: NodeBuilder, name: str):
+    return nodes.node("ShaderNodeAttribute", attribute_name=name).outputs["Vector"]
