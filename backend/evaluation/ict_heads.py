@@ -139,8 +139,8 @@ def load_heads(path: str | os.PathLike[str]) -> HeadModel:
         region[start:stop] = index
     metres = lambda a: np.ascontiguousarray(a[..., :VERTICES, :], np.float32) * np.float32(0.01)
     names = _expression_names(source.with_name("names.json"), len(expressions))
-    wanted = {name: metres(expressions[names.index(name)]) for name in SMILE if name in names}
-    return HeadModel(metres(neutral), faces.astype(np.int32), metres(identities), wanted, region)
+    named = {name: metres(expressions[index]) for index, name in enumerate(names)}
+    return HeadModel(metres(neutral), faces.astype(np.int32), metres(identities), named, region)
 
 
 def _expression_names(path: Path, count: int) -> list[str]:
@@ -168,18 +168,27 @@ def make_head(model: HeadModel, seed: int) -> Head:
     hair = _hair(model)
     hair_color = np.array(HAIRS[(seed // 2) % 4])
     lift = hair * (0.016 + 0.004 * np.sin(seed))
-    vertices = vertices + vertex_normals(vertices, model.faces) * lift[:, None]
     inner = _inner_face(model, hair)
     return Head(
-        model, seed, vertices.astype(np.float32), _paint(model, seed, hair_color), hair.astype(np.float32),
+        model, seed, grow_hair(vertices, model, lift), paint(model, seed, hair_color), hair.astype(np.float32),
         hair_color.astype(np.float32), inner,
     )  # fmt: skip
 
 
-def shoot(head: Head, yaw: float, size: int = SIZE) -> Shot:
-    """Render with the head turned by `yaw` degrees to its left, supersampled 2 x 2."""
-    camera = head_camera(yaw, size)
-    fine = head_camera(yaw, size * _SUPERSAMPLING)
+def grow_hair(vertices: NDArray, model: HeadModel, thickness: NDArray) -> F32:
+    """[V, 3] with each vertex lifted along its normal by the thickness [V] of its hair, metres."""
+    return (vertices + vertex_normals(vertices, model.faces) * thickness[:, None]).astype(np.float32)
+
+
+def shoot(head: Head, yaw: float, size: int = SIZE, *, pitch: float = 0.0, distance: float = DISTANCE, light: NDArray = LIGHT) -> Shot:
+    """Render with the head turned by `yaw` degrees to its left and raised by `pitch`, supersampled 2 x 2.
+
+    Args:
+        distance: metres to the camera, whose focal length keeps the head's size in the picture.
+        light: direction [3] towards the light in the head's frame, times its strength.
+    """
+    camera = head_camera(yaw, size, pitch, distance)
+    fine = head_camera(yaw, size * _SUPERSAMPLING, pitch, distance)
     model = head.model
     face_id, barycentric, _ = rasterize_mesh(fine.pixels(head.vertices), model.faces, fine.width, fine.height)
     inner = np.zeros(VERTICES, np.float32)
@@ -188,18 +197,19 @@ def shoot(head: Head, yaw: float, size: int = SIZE) -> Shot:
     pixels = interpolate(face_id, barycentric, model.faces, attributes)
     covered = face_id >= 0
     image = np.zeros((*covered.shape, 3), np.float32)
-    image[covered] = shade(pixels[covered], head.hair_color)
+    image[covered] = shade(pixels[covered], head.hair_color, light)
     return Shot(_halve(image), _halve(covered.astype(np.float32)), _halve(pixels[..., 10]) > 0.9, camera)
 
 
-def head_camera(yaw: float, size: int = SIZE) -> Camera:
-    """The camera of the published figures, with the head turned by `yaw` degrees to its left."""
-    angle = np.radians(yaw)
+def head_camera(yaw: float, size: int = SIZE, pitch: float = 0.0, distance: float = DISTANCE) -> Camera:
+    """The camera of the published figures, with the head turned by `yaw` degrees to its left, then its face raised by `pitch`."""
+    angle, raised = np.radians(yaw), np.radians(-pitch)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    nod = np.array([[1, 0, 0], [0, np.cos(raised), -np.sin(raised)], [0, np.sin(raised), np.cos(raised)]])
     world_to_camera = np.eye(4)
-    world_to_camera[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ turn
-    world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ CENTRE + [0, 0, DISTANCE]
-    focal = FOCAL * size / SIZE
+    world_to_camera[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ nod @ turn
+    world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ CENTRE + [0, 0, distance]
+    focal = FOCAL * size / SIZE * distance / DISTANCE
     intrinsics = np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
     return Camera(world_to_camera.astype(np.float32), intrinsics.astype(np.float32), size, size)
 
@@ -239,7 +249,7 @@ def _inner_face(model: HeadModel, hair: NDArray) -> I32:
     return np.flatnonzero(model.on("face") & near & (point[:, 2] > 0.015) & (hair < 0.02) & below_hairline).astype(np.int32)
 
 
-def _paint(model: HeadModel, seed: int, hair_color: NDArray) -> F32:
+def paint(model: HeadModel, seed: int, hair_color: NDArray) -> F32:
     """[V, 3] albedo: skin with rosy cheeks, lips, brows, eyes, teeth, mouth."""
     point, skin = model.neutral.astype(float), np.array(SKINS[seed % 4])
     color = np.tile(skin, (VERTICES, 1))
@@ -263,11 +273,11 @@ def _paint(model: HeadModel, seed: int, hair_color: NDArray) -> F32:
     return np.clip(color, 0, 1).astype(np.float32)
 
 
-def shade(attributes: F32, hair_color: F32) -> F32:
+def shade(attributes: F32, hair_color: F32, towards_light: NDArray = LIGHT) -> F32:
     """Pixels [P, 11] (albedo 3, normal 3, rest position 3, hair, inner) to colours [P, 3]: pores, strands, one soft light."""
     albedo, normal, rest, hair = attributes[:, :3], attributes[:, 3:6], attributes[:, 6:9], attributes[:, 9:10]
     normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
-    light = 0.42 + 0.62 * np.clip(normal @ LIGHT, 0, 1)
+    light = 0.42 + 0.62 * np.clip(normal @ towards_light, 0, 1)
     skin = albedo * (1 + 0.05 * _noise(rest, 220, 1) + 0.035 * _noise(rest, 900, 2))[:, None]
     strand = 1 + 0.175 * np.sin(rest[:, 0] * 900 + 12 * _noise(rest, 60, 3)) + 0.25 * _noise(rest, 300, 4)
     share = np.clip(hair * 1.5 - 0.25, 0, 1)

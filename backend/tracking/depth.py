@@ -1,59 +1,90 @@
-"""What MediaPipe's landmark net gets wrong about depth, taken out: it leans, and it makes noses too long."""
+"""What MediaPipe's landmark net gets wrong about depth, taken out.
+
+The net leans with the camera's height and with a smile, makes noses too long and every face a little like the mean one. How
+much, follows from the landmarks themselves: a linear regression from the 478 landmarks to the missing depth, learned on
+rendered heads of known shape (`backend.evaluation.depth_calibration` writes it).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from .portrait import F32, Face
 
-TABLE = Path(__file__).parent / "data" / "depth_calibration.csv"
+F64 = NDArray[np.float64]
 
-TILT, SMILE_TILT = 0.145, 0.08
-"""Share of the way down the face that the net adds to its depth, at rest and what a full smile adds to that. Measured as the
-pitch that a fit gave heads that have none: ten rendered ICT-FaceKit heads (seeds 20 to 29, frontal, every second smiling). With one
-tilt of 0.16 for all, neutral heads were left with +0.9 degrees on the mean, smiling ones with -3.5."""
+TABLE = Path(__file__).parent / "data" / "depth_regression.safetensors"
 
-SMILE_LIFT = 0.09
-"""How far a smile lifts the mouth's corners above the lips' middle, in distances between the eyes."""
-
-TRUST = 0.6
-"""How much of the measured error of each landmark is corrected: the heads it was measured on are rendered, of one family."""
-
+COUNT = 478
 FOREHEAD, CHIN = 10, 152
 RIGHT_IRIS, LEFT_IRIS = 468, 473
-MOUTH_CORNERS, LIPS_MIDDLE = (61, 291), (13, 14)
+LIDS = {RIGHT_IRIS: (33, 159, 133, 145), LEFT_IRIS: (362, 386, 263, 374)}
+"""Around each iris: it lies as deep as they do."""
+
+UNUSUAL = 3.0
+"""Standard deviations of a component beyond which a face says no more than one at that distance: outside of what was learned."""
+
+SURE_YAW, LOST_YAW = np.radians(40.0), np.radians(65.0)
+"""Up to here the correction counts whole, from there on not at all: the far half of a face is guessed, and was not learned from."""
 
 
-def corrected_depth(landmarks: F32) -> F32:
-    """Landmarks [478, 3] with the net's lean and its mean error taken out of z."""
-    down = landmarks[CHIN, :2] - landmarks[FOREHEAD, :2]
-    down = down / max(float(np.linalg.norm(down)), 1e-9)
-    along = (landmarks[:, :2] - landmarks[:468, :2].mean(0)) @ down
-    result = landmarks.copy()
-    result[:, 2] -= (TILT + SMILE_TILT * smile(landmarks, down)) * along
-    result[:468, 2] += mean_error(landmarks)
-    return result
+@dataclass(frozen=True)
+class DepthRegression:
+    """Landmarks -> what is missing in their depth; all in distances between the eyes, in the picture turned upright.
 
+    Attributes:
+        mean: [478 * 3] the mean face.
+        components: [K, 478 * 3] how faces differ from it, unit vectors; spread: [K] their standard deviations.
+        missing: [468] what is missing on the mean; weights: [K, 468] and what each standard deviation adds.
+    """
 
-def smile(landmarks: F32, down: NDArray) -> float:
-    """0..1: how far the mouth's corners stand above the lips' middle; `down` is the picture's unit vector [2] down the face."""
-    unit = max(float(np.linalg.norm(landmarks[RIGHT_IRIS] - landmarks[LEFT_IRIS])), 1e-9)
-    lift = (landmarks[list(LIPS_MIDDLE), :2].mean(0) - landmarks[list(MOUTH_CORNERS), :2].mean(0)) @ down
-    return float(np.clip(lift / (SMILE_LIFT * unit), 0, 1))
+    mean: F64
+    components: F64
+    spread: F64
+    missing: F64
+    weights: F64
 
+    def __call__(self, upright: F64) -> F64:
+        """[468] for landmarks [478, 3] as `upright` gives them."""
+        amount = self.components @ (upright.reshape(-1) - self.mean) / self.spread
+        return self.missing + np.clip(amount, -UNUSUAL, UNUSUAL) @ self.weights
 
-def mean_error(landmarks: F32) -> NDArray[np.float64]:
-    """[468] pixels: what `corrected_depth` adds for each landmark; it turns with the head."""
-    unit = float(np.linalg.norm(landmarks[RIGHT_IRIS] - landmarks[LEFT_IRIS]))
-    return TRUST * unit * np.cos(Face(landmarks, 1.0, 1.0).yaw) * _table()
+    def save(self, path: Path) -> None:
+        """Write as safetensors, half precision."""
+        save_file({name: np.ascontiguousarray(value, np.float16) for name, value in vars(self).items()}, path)
 
 
 @lru_cache(maxsize=1)
-def _table() -> NDArray[np.float64]:
-    """[468] true minus measured depth of a frontal face, in distances between the eyes."""
-    rows = [line.split(",") for line in TABLE.read_text("ascii").splitlines() if line[:1].isdigit()]
-    return np.array([float(value) for _, value in rows])
+def regression() -> DepthRegression:
+    """The one that comes with the project."""
+    arrays = load_file(TABLE)
+    return DepthRegression(**{name: np.asarray(value, np.float64) for name, value in arrays.items()})
+
+
+def upright(landmarks: F32) -> tuple[F64, float]:
+    """Landmarks [478, 3] about their middle, without roll, in distances between the eyes; and that distance in pixels."""
+    points = landmarks.astype(np.float64)
+    unit = max(float(np.linalg.norm(points[RIGHT_IRIS] - points[LEFT_IRIS])), 1e-9)
+    points = (points - points[:RIGHT_IRIS].mean(0)) / unit
+    down = points[CHIN, :2] - points[FOREHEAD, :2]
+    down = down / max(float(np.linalg.norm(down)), 1e-9)
+    turn = np.array([[down[1], -down[0], 0.0], [down[0], down[1], 0.0], [0.0, 0.0, 1.0]])
+    return points @ turn.T, unit
+
+
+def corrected_depth(landmarks: F32) -> F32:
+    """Landmarks [478, 3] as the net gave them, with what their depth lacks added to z."""
+    points, unit = upright(landmarks)
+    trust = float(np.clip((LOST_YAW - abs(Face(landmarks, 1.0, 1.0).yaw)) / (LOST_YAW - SURE_YAW), 0, 1))
+    missing = trust * unit * regression()(points)
+    result = landmarks.copy()
+    result[:RIGHT_IRIS, 2] += missing
+    for iris, lids in LIDS.items():
+        result[iris : iris + 5, 2] += missing[list(lids)].mean()
+    return result

@@ -23,6 +23,7 @@ class TorchTracker:
 
     Args:
         nets: the converted nets; by default those that set-up installed.
+        corrected: whether depth is corrected (`corrected_depth`); not where the correction itself is learned.
     Raises:
         WeightsError: the nets are not installed.
     """
@@ -30,8 +31,9 @@ class TorchTracker:
     name = "mediapipe 0.10.21 nets in torch"
     licence = "Apache-2.0"
 
-    def __init__(self, nets: Nets | None = None) -> None:
+    def __init__(self, nets: Nets | None = None, *, corrected: bool = True) -> None:
         self.nets = nets or load_nets()
+        self.corrected = corrected
 
     def faces(self, image: F32) -> list[Face]:
         """See `Tracker.faces`. A candidate counts when the mesh net sees a face too: the detectors alone fire on patterns.
@@ -52,7 +54,7 @@ class TorchTracker:
         faces: list[Face] = []
         for candidate in candidates:
             landmarks, presence = landmark_face(image, candidate.square, self.nets["landmarks"])
-            face = Face(corrected_depth(landmarks), candidate.score, presence)
+            face = Face(self._depth(landmarks), candidate.score, presence)
             sure = candidate.score >= SURE_SCORE
             real = presence >= MIN_PRESENCE if sure else presence >= UNSURE_PRESENCE and face.width >= MIN_WIDTH
             if real and not any(_same(face, other) for other in faces):
@@ -62,11 +64,14 @@ class TorchTracker:
     def follow(self, image: F32, face: Face) -> Face | None:
         """See `Tracker.follow`: the mesh net looks where the face was, no detector runs."""
         landmarks, presence = follow_face(image, face.landmarks, self.nets["landmarks"])
-        return Face(corrected_depth(landmarks), face.score, presence) if presence >= MIN_PRESENCE else None
+        return Face(self._depth(landmarks), face.score, presence) if presence >= MIN_PRESENCE else None
 
     def matte(self, image: F32, face: Face) -> F32:
         """See `Tracker.matte`."""
         return person_matte(image, face, self.nets["matte"])
+
+    def _depth(self, landmarks: F32) -> F32:
+        return corrected_depth(landmarks) if self.corrected else landmarks
 
 
 def _score(faces: list[Face]) -> float:

@@ -28,6 +28,9 @@ FAR = 0.045
 STIFFNESS = 3e4
 """How firmly the mesh holds to the landmarks against bending (mu, over the mean energy of one vertex)."""
 
+SLACK = 10.0
+"""How much the cavity's membrane outweighs its bending."""
+
 NEAREST = 12
 
 
@@ -63,6 +66,7 @@ def landmark_spread(rig: Rig, model: LandmarkModel) -> Spread:
     count = len(vertices)
     laplacian, mass = cotangent_laplacian(vertices, rig.faces)
     energy = laplacian @ sp.diags(1 / mass) @ laplacian
+    energy = energy + _slack(rig, energy)
     distance, _ = KDTree(model.template).query(vertices)
     piece = _pieces(rig.faces, count)
     anchored = np.isin(piece, np.unique(piece[np.unique(model.pick.indices)]))
@@ -80,6 +84,22 @@ def landmark_spread(rig: Rig, model: LandmarkModel) -> Spread:
         carriers=_carriers(vertices, piece, carried, model.template),
         count=count,
     )
+
+
+def _slack(rig: Rig, energy: sp.csr_matrix) -> sp.csr_matrix:
+    """[V, V] a membrane's energy over the mouth's cavity, which outweighs its plate's.
+
+    No landmark lies in there, and a plate goes on bending as the lips do: where the lips' corners moved back, the cavity came
+    out through the cheeks. A membrane stays between the values at its rim.
+    """
+    inside = np.zeros(len(rig.template), bool)
+    inside[rig.labels.get("mouth_cavity", [])] = True
+    faces = rig.faces[inside[rig.faces].any(1)]
+    if not len(faces):
+        return sp.csr_matrix(energy.shape)
+    membrane, _ = cotangent_laplacian(rig.template.astype(np.float64), faces)
+    ratio = np.median(energy.diagonal()[inside]) / np.median(membrane.diagonal()[inside])
+    return sp.csr_matrix(SLACK * ratio * membrane)
 
 
 def _pieces(faces: NDArray, count: int) -> NDArray:

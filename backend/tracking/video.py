@@ -253,4 +253,3 @@ def _at_video_size(motion: Motion, clip: Clip) -> Motion:
     intrinsics[:, :2] /= clip.scale
     height, width = clip.size
     return replace(motion, intrinsics=intrinsics, size=(round(width / clip.scale), round(height / clip.scale)))
-

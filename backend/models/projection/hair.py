@@ -8,12 +8,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32
 
 from . import mesh
 from .anatomy import Anatomy
-from .labels import CLOTH, Labels, collar_rows
+from .labels import CLOTH, HAIR, Labels, collar_rows
 from .view import View
 
 MAX_HAIR = 0.10
@@ -25,8 +26,14 @@ NECK_RANGE = (-0.026, 0.012)
 STEP = 0.0007
 INSET = 0.0035
 """Metres that the surface stays inside the matte's edge: splats reach beyond their centres."""
-BACK_FLATNESS, NAPE_HOLLOW = 0.4, 0.006
-"""Share of the height, and metres; measured against rendered heads seen from 30 and 45 degrees."""
+LEVEL = 0.02
+"""Metres: what lies behind the outline stands no higher than the outline's hair within so much of its height."""
+THICK = 75
+"""Percentile of the outline's heights that counts as the hair's thickness."""
+NAPE_FADE = 0.03
+"""Metres below the hairline of the nape where the hair's height has come to nothing."""
+FRONT_SHARE, FRONT_RAMP = 1.0, 0.007
+"""Hair towards the camera stands as high as this share of the crown's, beginning so many metres behind the hairline."""
 _PASSES = 4
 MEASURED_WEIGHT, STILL_WEIGHT = 12.0, 1e3
 """Against the membrane's cotangent weights, which are of order one."""
@@ -66,6 +73,7 @@ def raise_hair(
         for view, label, bare in zip(views, labels, undressed, strict=True)
     ]
     height = np.zeros(len(neutral))
+    front = _behind_hairline(neutral, posed[0], faces, movable & above, views[0], labels[0], anatomy)
     for _ in range(_PASSES):
         total, count = np.zeros(len(neutral)), np.zeros(len(neutral))
         for vertices, view, person, neck in zip(posed, views, undressed, bare_neck, strict=True):
@@ -77,19 +85,60 @@ def raise_hair(
                 index = index[near]
                 total[index] += np.clip(target[near], low[index], high[index])
                 count[index] += 1
-        held = (MEASURED_WEIGHT * count + STILL_WEIGHT * still)[:, None]
-        right = MEASURED_WEIGHT * total[:, None]
-        height = mesh.solve_symmetric(energy + sp.diags(held[:, 0] + 1e-6), right)[:, 0]
+        crown = _crown_height(total, count, above, anatomy)
+        bound = _highest_behind(neutral, total, count, above, anatomy, crown)
+        unmeasured = front * (count == 0)
+        total += unmeasured * front * FRONT_SHARE * crown
+        count += unmeasured
+        held = MEASURED_WEIGHT * count + STILL_WEIGHT * still
+        height = mesh.solve_symmetric(energy + sp.diags(held + 1e-6), (MEASURED_WEIGHT * total)[:, None])[:, 0]
+        over = height > bound
+        held, pull = held + MEASURED_WEIGHT * over, MEASURED_WEIGHT * (total + np.where(over, bound, 0))
+        height = mesh.solve_symmetric(energy + sp.diags(held + 1e-6), pull[:, None])[:, 0]
         height = np.clip(height, low, high) * (anatomy.body > 0.5)
-    facing = views[0].camera.facing(posed[0], mesh.vertex_normals(posed[0], faces))
-    return (height - _flatter_back(height, facing, anatomy)).astype(np.float32)
+    return height.astype(np.float32)
 
 
-def _flatter_back(height: NDArray, facing: F32, anatomy: Anatomy) -> NDArray:
-    """[V] metres to take off behind the outline: hair lies flatter there than where it was measured, the nape is hollow."""
-    backness = np.clip((-facing - 0.35) / 0.4, 0, 1) * ~_still_vertices(anatomy) * (anatomy.face < 0.05)
-    nape = np.clip(1 - np.abs(anatomy.neck - 0.5) * 1.2, 0, 1) * (anatomy.neck > 0.02) * np.clip(1 - anatomy.base * 2, 0, 1)
-    return backness * (BACK_FLATNESS * np.maximum(height, 0) + NAPE_HOLLOW * anatomy.unit * nape)
+def _crown_height(total: NDArray, count: NDArray, above: NDArray[np.bool_], anatomy: Anatomy) -> float:
+    """Metres: how high the hair stands where the outline shows its thickness; at the temples it lies close."""
+    measured = (count > 0) & above & (anatomy.scalp > 0.5)
+    return max(float(np.percentile(total[measured] / count[measured], THICK)), 0.0) if measured.any() else 0.0
+
+
+def _highest_behind(neutral: F32, total: NDArray, count: NDArray, above: NDArray[np.bool_], anatomy: Anatomy, crown: float) -> NDArray:
+    """[V] upper bound of what no outline measured, metres: the bent membrane runs on upwards where it is held on one side only.
+
+    Hair behind is as high as the crown's, or as the outline's at the same level where that is higher (long hair), and
+    ends below the hairline of the nape.
+    """
+    bound = np.full(len(neutral), np.inf)
+    measured = (count > 0) & above
+    if not measured.any():
+        return bound
+    found, level = total[measured] / count[measured], neutral[measured, 1]
+    hairline = neutral[anatomy.scalp > 0.5, 1].min() if (anatomy.scalp > 0.5).any() else neutral[:, 1].min()
+    share = np.clip((neutral[:, 1] - hairline) / (NAPE_FADE * anatomy.unit) + 0.3, 0, 1)
+    behind = (count == 0) & above & (anatomy.face < 0.05) & (neutral[:, 2] < neutral[measured, 2].max())
+    for vertex in np.flatnonzero(behind):
+        near = np.abs(level - neutral[vertex, 1]) < LEVEL * anatomy.unit
+        beside = float(np.median(found[near])) if near.any() else 0.0
+        bound[vertex] = max(crown * share[vertex], beside)
+    return bound
+
+
+def _behind_hairline(
+    neutral: F32, posed: F32, faces: NDArray, movable: NDArray[np.bool_], view: View, labels: Labels, anatomy: Anatomy
+) -> F32:
+    """[V] 0..1: hair that faces the camera, from 0 at the hairline to 1 some way behind it. No outline measures its height."""
+    facing = view.camera.facing(posed, mesh.vertex_normals(posed, faces))
+    seen = (anatomy.body > 0.5) & (facing > 0.2)
+    hair = np.zeros(len(posed), bool)
+    hair[seen] = view.at(labels.probability[..., HAIR] * view.matte, view.camera.project(posed[seen])[:, :2]) > 0.5
+    bare = seen & ~hair
+    if not bare.any() or not hair.any():
+        return np.zeros(len(posed), np.float32)
+    distance = np.asarray(KDTree(neutral[bare]).query(neutral)[0])
+    return (np.clip(distance / (FRONT_RAMP * anatomy.unit), 0, 1) * (hair & movable)).astype(np.float32)
 
 
 def _still_vertices(anatomy: Anatomy) -> NDArray[np.bool_]:
