@@ -24,7 +24,7 @@ import bpy
 from .client import Settings, backend
 
 if TYPE_CHECKING:
-    from .avatar import BlenderAvatar
+    from .avatar import BlenderAvatar, LipsyncReport, TakeReport
     from .protocol import LookalikeError
 
 BESIDE = 0.45
@@ -329,6 +329,39 @@ def set_expressions(avatar: bpy.types.Collection, values: Mapping[str, float]) -
 
     unknown = set_values(avatar, values)
     return set_values(avatar, {name: values[name] for name in unknown}, "arkit") if unknown else []
+
+
+def import_motion(
+    path: PathLike, avatar: bpy.types.Collection | None = None, fps: float = 0.0, **options: object
+) -> TakeReport | LipsyncReport:
+    """Key a performance from a file or a sequence's folder, known by its content, into an action of its own; cue files become lip-sync.
+
+    Args:
+        path: Live Link Face CSV, ARKit JSON, FLAME .npz, folder or .pkl, what `lookalike track` writes, Rhubarb cues.
+        avatar: the active one by default.
+        fps: frames a second of the take where the file is wrong or silent; 0 goes by the file.
+        options: as `avatar.TakeOptions`, or for cues `avatar.LipsyncOptions`.
+    Raises:
+        LookalikeError: the file is missing, corrupt, hostile or of no use to this avatar; nothing is changed then.
+    """
+    from .avatar import BlenderAvatar, LipsyncOptions, TakeOptions, apply_lipsync, apply_take
+    from .motion.cues import Cues
+    from .motion.read_file import read_motion
+
+    handle = BlenderAvatar((avatar or _active()).session_uid)
+    found = read_motion(bpy.path.abspath(os.fspath(path)), fps)
+    if isinstance(found, Cues):
+        known = {name: value for name, value in options.items() if name in LipsyncOptions.__dataclass_fields__}
+        report = apply_lipsync(handle, found, LipsyncOptions(**known))
+    else:
+        report = apply_take(handle, found, TakeOptions(**options))
+    scene = bpy.context.scene
+    scene.frame_end = max(scene.frame_end, report.last)
+    return report
+
+
+def _active() -> bpy.types.Collection:
+    return avatar()
 
 
 def reset_pose(avatar: bpy.types.Collection, expressions: bool = True, bones: bool = True) -> None:

@@ -24,18 +24,29 @@ if TYPE_CHECKING:
     from .export import avatar_arrays
     from .keyframes import apply_driver, key_expression, key_joint, motion_to_keys, pose_avatar
     from .levels import apply_levels, show_level, shown_level
+    from .mouth_strips import LipsyncOptions, LipsyncReport, apply_lipsync
     from .parts import active_avatar, armature_of, avatar_objects, avatar_of, find_avatars, head_of, splats_of
     from .performance import key_demo_performance, key_performance
+    from .presets import apply_own_preset, apply_preset, own_presets, save_pose_asset
     from .rig_objects import rest_mesh
+    from .takes import TakeOptions, TakeReport, apply_take
 
 __all__ = [
     "BlenderAvatar",
+    "LipsyncOptions",
+    "LipsyncReport",
+    "TakeOptions",
+    "TakeReport",
     "active_avatar",
     "add_controls",
     "add_lod",
     "adopt_copies",
     "apply_driver",
     "apply_levels",
+    "apply_lipsync",
+    "apply_own_preset",
+    "apply_preset",
+    "apply_take",
     "armature_of",
     "avatar_arrays",
     "avatar_objects",
@@ -59,6 +70,7 @@ __all__ = [
     "key_performance",
     "make_native",
     "motion_to_keys",
+    "own_presets",
     "place_lod",
     "pose_avatar",
     "prepare_lod",
@@ -68,6 +80,7 @@ __all__ = [
     "rename_avatar",
     "reset_pose",
     "rest_mesh",
+    "save_pose_asset",
     "select_avatar",
     "set_expressions",
     "set_facts",
@@ -89,6 +102,9 @@ _HOMES = {
     "parts": "active_avatar armature_of avatar_objects avatar_of find_avatars head_of splats_of",
     "performance": "key_demo_performance key_performance",
     "rig_objects": "rest_mesh",
+    "mouth_strips": "LipsyncOptions LipsyncReport apply_lipsync",
+    "presets": "apply_own_preset apply_preset own_presets save_pose_asset",
+    "takes": "TakeOptions TakeReport apply_take",
 }
 """Module -> the public names that it defines."""
 

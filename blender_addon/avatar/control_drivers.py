@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import bpy
 
 from ..motion.arkit import (
-    ARKIT_NAMES,
     BONE_SHAPES,
     JAW_OPEN_ANGLE,
     LOOK_DOWN_ANGLE,
@@ -18,7 +17,7 @@ from ..motion.arkit import (
     LOOK_OUT_ANGLE,
     LOOK_UP_ANGLE,
     arkit_name,
-    split_side,
+    shapes_of,
 )
 from .face_board import ARKIT, FACE, FOLLOW, GAZE, GAZE_SIDES, OFFSETS, WEIGHT, pairs
 
@@ -40,22 +39,12 @@ def drive_expressions(armature: bpy.types.Object, keys: Sequence[bpy.types.Shape
         if key.name in both:
             variables.append(("b", FACE, both[key.name]))
             terms.append("b")
-        shapes = arkit_shapes_of(key.name)
+        shapes = shapes_of(key.name)
         if shapes:
             variables += [("w", ARKIT, WEIGHT), *((f"a{i}", ARKIT, shape) for i, shape in enumerate(shapes))]
             share = " + ".join(f"a{i}" for i in range(len(shapes)))
             terms.append(f"w * {share}" if len(shapes) == 1 else f"w * ({share}) / {len(shapes)}")
         _drive(key.driver_add("value"), armature, " + ".join(terms), variables)
-
-
-def arkit_shapes_of(expression: str) -> tuple[str, ...]:
-    """ARKit shapes that move an expression: the one it is called after, or both sides of it."""
-    shape = arkit_name(expression)
-    if shape is not None:
-        return (shape,)
-    stem, side = split_side(expression)
-    found = tuple(name for name in (f"{stem}Left", f"{stem}Right") if name in ARKIT_NAMES) if not side else ()
-    return found if len(found) == 2 else ()
 
 
 def drive_bones(armature: bpy.types.Object, expressions: Sequence[str]) -> None:

@@ -121,7 +121,7 @@ def expression_names(collection: bpy.types.Collection) -> list[str]:
 
 def get_expressions(collection: bpy.types.Collection) -> dict[str, float]:
     """Value of each control of the face layer that is not 0."""
-    return {name: value for name, channel in expression_channels(collection).items() if (value := _value(channel))}
+    return {name: value for name, channel in expression_channels(collection).items() if (value := get_value(channel))}
 
 
 def set_expressions(
@@ -138,7 +138,7 @@ def set_expressions(
     values = {**dict.fromkeys(clear, 0.0), **values}
     folded = fold_pairs(values, channels)
     for name in folded.keys() & channels.keys():
-        _set_value(channels[name], folded[name])
+        set_value(channels[name], folded[name])
     _tag(collection)
     return sorted(folded.keys() - channels.keys())
 
@@ -158,7 +158,7 @@ def reset_pose(collection: bpy.types.Collection, expressions: bool = True, bones
     if expressions:
         for layer in LAYERS:
             for channel in expression_channels(collection, layer).values():
-                _set_value(channel, 0.0)
+                set_value(channel, 0.0)
     armature = armature_of(collection)
     if bones and armature is not None:
         for bone in armature.pose.bones:
@@ -168,11 +168,13 @@ def reset_pose(collection: bpy.types.Collection, expressions: bool = True, bones
     _tag(collection)
 
 
-def _value(channel: Channel) -> float:
+def get_value(channel: Channel) -> float:
+    """What a control stands at."""
     return channel.holder.value if channel.path == "value" else channel.holder[channel.path[2:-2]]
 
 
-def _set_value(channel: Channel, value: float) -> None:
+def set_value(channel: Channel, value: float) -> None:
+    """Set a control; tag the armature afterwards."""
     if channel.path == "value":
         channel.holder.value = value
     else:

@@ -56,7 +56,7 @@ def key_expression(avatar: BlenderAvatar, name: str, frames: np.ndarray, values:
     """Key one expression: values [T] at frames [T]."""
     channel = expression_channels(avatar.collection)[name]
     group = FACE if channel.owner == avatar.armature else "Expressions"
-    _write_curve(channel.owner, channel.rna_path, 0, group, frames, values, interpolation)
+    write_action_curve(channel.owner, channel.rna_path, 0, group, frames, values, interpolation)
 
 
 def key_joint(avatar: BlenderAvatar, joint: str, frames: np.ndarray, rotations: F32, interpolation: str = "BEZIER") -> None:
@@ -66,7 +66,7 @@ def key_joint(avatar: BlenderAvatar, joint: str, frames: np.ndarray, rotations: 
     armature.pose.bones[joint].rotation_mode = "XYZ"
     path = f'pose.bones["{bpy.utils.escape_identifier(joint)}"].rotation_euler'
     for axis in range(3):
-        _write_curve(armature, path, axis, joint, frames, angles[:, axis], interpolation)
+        write_action_curve(armature, path, axis, joint, frames, angles[:, axis], interpolation)
 
 
 def pose_avatar(avatar: BlenderAvatar, expression: Mapping[str, float], pose: F32 | None = None) -> None:
@@ -116,7 +116,7 @@ def _check_motion(frames: np.ndarray, expressions: Mapping[str, F32], pose: F32 
             raise LookalikeError(f"the motion's pose has shape {shape}, not [{len(frames)}, up to {joints}, 3] of finite angles")
 
 
-def _write_curve(
+def write_action_curve(
     owner: bpy.types.ID, path: str, index: int, group: str, frames: np.ndarray, values: np.ndarray, interpolation: str
 ) -> None:
     """Write one F-curve's keys at once; keys that lay between the first and the last frame are replaced."""

@@ -56,3 +56,13 @@ def split_side(name: str) -> tuple[str, str]:
             return name.removesuffix(side), side
     found = re.fullmatch(r"(.+)[_.]([LR])", name)
     return (found[1], _SIDES[found[2].lower()]) if found else (name, "")
+
+
+def shapes_of(expression: str) -> tuple[str, ...]:
+    """ARKit shapes that move an expression: the one it is called after, or both sides of one that has no sides on this rig."""
+    shape = arkit_name(expression)
+    if shape is not None:
+        return (shape,)
+    stem, side = split_side(expression)
+    both = [found for end in ("Left", "Right") if (found := arkit_name(f"{stem}{end}"))]
+    return tuple(both) if not side and len(both) == 2 else ()

@@ -9,12 +9,12 @@ from fractions import Fraction
 import numpy as np
 
 from .arkit import arkit_name
+from .rotations import axis_angles, matrices
 from .take import F64, MAX_FRAMES, MotionError, Take, even_times
 
 RATES = (24, 25, 30, 48, 50, 60, 120)
 _TIMECODE = re.compile(r"\s*(\d{1,2})[:;](\d{1,2})[:;](\d{1,2})[:;.](\d{1,3})(\.\d+)?\s*")
-_ANGLES = {"HeadYaw": 1, "HeadPitch": 0, "HeadRoll": 2}
-_SIGNS = np.array([-1.0, -1.0, 1.0])
+_ANGLES = ("HeadYaw", "HeadPitch", "HeadRoll")
 """Epic's rotators look up, turn and tilt to the subject's right with positive angles; ours nod down, turn left, tilt right."""
 
 
@@ -51,14 +51,17 @@ def read_csv(text: str, source: str, fps: float = 0.0) -> Take:
     return Take("Live Link Face CSV", source, times, rate, arkit=arkit, pose=pose, warnings=notes)
 
 
-_KNOWN = {"Timecode", "BlendShapeCount", "BlendshapeCount", *_ANGLES, *(f"{s}Eye{a}" for s in ("Left", "Right") for a in ("Yaw", "Pitch", "Roll"))}
+_EYES = {f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll")}
+"""The eyes' angles, which eyeLook* repeat."""
+_KNOWN = {"Timecode", "BlendShapeCount", "BlendshapeCount", *_ANGLES, *_EYES}
 
 
 def _head(header: list[str], values: F64) -> F64:
-    angles = np.zeros((len(values), 3))
-    for name, axis in _ANGLES.items():
-        angles[:, axis] = values[:, header.index(name)]
-    return angles * _SIGNS
+    """[T, 3] axis-angle: turned, then nodded, then tilted. Radians, as the app's recordings have them."""
+    pitch, yaw, roll = (values[:, header.index(name)] for name in ("HeadPitch", "HeadYaw", "HeadRoll"))
+    still = np.zeros_like(yaw)
+    turn, nod, tilt = np.stack([still, -yaw, still], -1), np.stack([-pitch, still, still], -1), np.stack([still, still, roll], -1)
+    return axis_angles(matrices(turn) @ matrices(nod) @ matrices(tilt))
 
 
 def _times(header: list[str], rows: list[list[str]], fps: float) -> tuple[F64, float, tuple[str, ...]]:

@@ -17,8 +17,9 @@ def matrices(vectors: F64) -> F64:
 
 
 def axis_angles(rotations: F64) -> F64:
-    """[T, 3, 3] -> axis-angle [T, 3] of at most pi; what is not quite a rotation is made one."""
-    u, _, vt = np.linalg.svd(rotations)
+    """[T, 3, 3] -> axis-angle [T, 3] of at most pi; what is not quite a rotation is made one, what is no number stays none."""
+    broken = ~np.isfinite(rotations).all((1, 2))
+    u, _, vt = np.linalg.svd(np.where(broken[:, None, None], np.eye(3), rotations))
     turned = u @ vt
     turned = u * np.stack([np.ones(len(u)), np.ones(len(u)), np.linalg.det(turned)], -1)[:, None] @ vt
     m = turned
@@ -39,10 +40,12 @@ def axis_angles(rotations: F64) -> F64:
     q *= np.where(q[:, :1] < 0, -1.0, 1.0)
     length = np.linalg.norm(q[:, 1:], axis=-1)
     scale = np.where(length > 1e-12, 2 * np.arctan2(length, q[:, 0]) / np.maximum(length, 1e-12), 2.0)
-    return q[:, 1:] * scale[:, None]
+    return np.where(broken[:, None], np.nan, q[:, 1:] * scale[:, None])
 
 
 def head_on_neck(orientations: F64, neck: F64 | None = None, first: int = 0) -> F64:
     """[T, 3] neck rotation that shows the head's own orientations [T, 3, 3], relative to frame `first`; `neck` [T, 3] comes on top."""
+    usable = np.flatnonzero(np.isfinite(orientations).all((1, 2)))
+    first = first if first in usable or not len(usable) else int(usable[0])
     relative = orientations[first].T @ orientations
     return axis_angles(relative if neck is None else relative @ matrices(neck))
