@@ -16,6 +16,7 @@ from .client import backend
 from .operators import avatars, files, photos
 from .operators import backend as backend_operators
 from .operators import jobs as job_operators
+from .rendering import handlers as rendering_handlers
 from .ui import avatar_list, avatar_panels, create_panel, file_handlers, properties
 
 CLASSES: tuple[type, ...] = (
@@ -43,6 +44,7 @@ def register() -> None:
     bpy.types.TOPBAR_MT_file_import.append(files.draw_import)
     bpy.types.TOPBAR_MT_file_export.append(files.draw_export)
     bpy.app.handlers.load_pre.append(_before_load)
+    rendering_handlers.register()
     if not bpy.app.background:  # nothing is drawn there, and timers never run
         # numpy, which drawing needs, takes longer to load than all of this: on the first idle moment, not while Blender starts.
         bpy.app.timers.register(_start_drawing, first_interval=0.0, persistent=True)
@@ -52,6 +54,7 @@ def unregister() -> None:
     """Ends jobs, threads and a backend of ours, then takes everything back."""
     _stop_drawing()
     _end_session()
+    rendering_handlers.unregister()
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.types.TOPBAR_MT_file_export.remove(files.draw_export)
     bpy.types.TOPBAR_MT_file_import.remove(files.draw_import)

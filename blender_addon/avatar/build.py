@@ -20,7 +20,7 @@ import bpy
 
 from ..protocol import FORMAT_VERSION, Avatar, AvatarFileError, Driver, RigArrays, SplatArrays
 from ..protocol.avatar_file import MAX_LODS, check_rig, check_splats
-from ..rendering.modifier import make_renderable
+from ..rendering.preparation import prepare_scenes
 from . import native, parts
 from .binding_nodes import add_binding
 from .bound_splats import BoundSplats, bind_splats
@@ -171,8 +171,8 @@ def place_lod(handle: BlenderAvatar, level: int, bound: BoundSplats, shoulders: 
         data.name = name
     obj.lookalike.shoulders = shoulders
     add_binding(obj, head)
-    make_renderable(obj)
     apply_levels(collection)
+    prepare_scenes()
     return obj
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import bpy
 from mathutils import Euler, Vector
 
+from ..rendering.shadow import caster_of
 from . import parts
 from .binding_nodes import bound_rig, get_input, set_input
 from .build import BlenderAvatar, fitting_name
@@ -49,6 +50,9 @@ def rename_avatar(collection: bpy.types.Collection, name: str) -> None:
     for obj in parts.avatar_objects(collection):
         suffix = {"ARMATURE": "", "HEAD": ".head", "SPLATS": f".splats.lod{obj.lookalike.level}"}[obj.lookalike.role]
         obj.name = obj.data.name = collection.name + suffix
+    caster = caster_of(collection)
+    if caster is not None:
+        caster.name = caster.data.name = f"{collection.name}.shadow"
 
 
 def adopt_copies(scene: bpy.types.Scene) -> list[BlenderAvatar]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import bpy
 
 from ..avatar.binding_nodes import bound_rig, set_input, socket_identifier
-from ..avatar.host import BARYCENTRIC, FACE, read_attribute, write_attribute
+from ..avatar.host import BARYCENTRIC, FACE, LOCAL_ROTATION, read_attribute, write_attribute
 from .look import LOOK_INPUTS, armature_of_splats, ensure_look
 from .material import EMITTED, RELIT, splat_material
-from .normals import local_normals
+from .normals import facing_normals, local_normals
 from .quads import LOCAL_NORMAL, build_quads
 
 GROUP_NAME = "Lookalike Splats"
@@ -43,10 +43,11 @@ def make_renderable(obj: bpy.types.Object) -> bool:
     return True
 
 
-def is_renderable(obj: bpy.types.Object) -> bool:
-    """Whether a splat object renders in this Blender."""
+def is_current(obj: bpy.types.Object) -> bool:
+    """Whether `make_renderable` of this version was done; splats of 5.3 need nothing."""
     modifier = obj.modifiers.get(MODIFIER_NAME)
-    return obj.type != "MESH" or (modifier is not None and modifier.show_render and modifier.node_group is not None)
+    group = modifier.node_group if modifier is not None and modifier.type == "NODES" else None
+    return obj.type != "MESH" or (group is not None and group.get(_VERSION_KEY) == GROUP_VERSION)
 
 
 def quads_group() -> bpy.types.GeometryNodeTree:
@@ -76,9 +77,13 @@ def _write_normals(obj: bpy.types.Object) -> None:
     from ..avatar.rig_objects import rest_mesh
 
     vertices, faces = rest_mesh(head)
-    face = read_attribute(obj.data, FACE)
-    barycentric = read_attribute(obj.data, BARYCENTRIC)
-    write_attribute(obj.data, LOCAL_NORMAL, "FLOAT_VECTOR", local_normals(vertices, faces, face, barycentric))
+    data, off = obj.data, obj.lookalike.shoulders
+    face = read_attribute(data, FACE)
+    normals = local_normals(vertices, faces, face, read_attribute(data, BARYCENTRIC))
+    if off:  # shoulders hang on the neck's triangles, but do not lie on them
+        rotation, scale = read_attribute(data, LOCAL_ROTATION), read_attribute(data, "scale")
+        normals[-off:] = facing_normals(vertices, faces, face[-off:], rotation[-off:], scale[-off:])
+    write_attribute(data, LOCAL_NORMAL, "FLOAT_VECTOR", normals)
 
 
 def _drive_camera(obj: bpy.types.Object, modifier: bpy.types.NodesModifier) -> None:

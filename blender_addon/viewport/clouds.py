@@ -13,6 +13,8 @@ import gpu
 import numpy as np
 
 from ..avatar.evaluated import read_appearance, read_pose
+from ..rendering.light import Lighting, relit, scene_lighting, signature, splat_normals
+from ..rendering.look import PLAIN, Look, armature_of_splats, grade, read_look
 from .sorting import DepthSorter, SortRequest, back_to_front
 from .status import status
 from .textures import F32, SplatData, pack_geometry, upload
@@ -43,6 +45,8 @@ class Cloud:
         dirty: the evaluated splats may have changed since the last upload.
         looks_dirty: the object's own data, which holds the colours, may have changed.
         data_uid: session uid of that data.
+        look: exposure, tint, contrast and relighting that the colours were uploaded with.
+        lit: what the relighting depended on, None where there is none.
         failed: an error stopped the drawing of this object until `Clouds.retry`.
     """
 
@@ -50,6 +54,8 @@ class Cloud:
     dirty: bool = True
     looks_dirty: bool = True
     data_uid: int = 0
+    look: Look = PLAIN
+    lit: Hashable = None
     failed: bool = False
     generation: int = 0
     splats: SplatData | None = None
@@ -70,15 +76,30 @@ class Cloud:
         """
         if obj.data.session_uid != self.data_uid:
             self.data_uid, self.looks_dirty = obj.data.session_uid, True
+        look, lighting, lit = self._look(obj, depsgraph)
+        self.looks_dirty = self.looks_dirty or look != self.look or lit != self.lit
         if not self.dirty and not self.looks_dirty:
             return
         pose = read_pose(obj, depsgraph)
-        appearance = _read_looks(obj) if self.looks_dirty or self.splats is None else self.splats.appearance
+        appearance = self.splats.appearance if self.splats is not None else None
+        if appearance is None or self.looks_dirty or lighting is not None:
+            appearance = _read_looks(obj, depsgraph, look, lighting, pose)
+        self.look, self.lit = look, lit
         splats = SplatData(pose["position"], pose["rotation"], pose["scale"], appearance)
         if len({len(splats.position), len(splats.rotation), len(splats.scale), len(appearance)}) != 1:
             raise LookupError(f"{obj.name}: its modifiers changed the number of splats")
         self._upload(splats)
         self.dirty = self.looks_dirty = False
+
+    @staticmethod
+    def _look(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> tuple[Look, Lighting | None, Hashable]:
+        """The avatar's look now; the scene's light, and what tells its changes, only where the avatar is relit."""
+        armature = armature_of_splats(obj)
+        look = read_look(armature.evaluated_get(depsgraph)) if armature is not None else PLAIN
+        if look.relight == 0.0:
+            return look, None, None
+        lighting = scene_lighting(depsgraph)
+        return look, lighting, signature(lighting, obj.evaluated_get(depsgraph).matrix_world)
 
     def _upload(self, splats: SplatData) -> None:
         before, self.splats = self.splats, splats
@@ -166,9 +187,18 @@ class Clouds:
         return len(self._clouds)
 
 
-def _read_looks(obj: bpy.types.Object) -> F32:
+def _read_looks(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, look: Look, lighting: Lighting | None, pose: dict[str, F32]) -> F32:
+    """[N, 4] colour and opacity under the avatar's look. Relighting takes 15 ms for 89k splats and a light."""
     looks = read_appearance(obj)
-    return np.concatenate([looks["rgb"], looks["opacity"][:, None]], axis=1, dtype=np.float32)
+    rgb = grade(looks["rgb"], look)
+    normals = splat_normals(obj, pose["rotation"]) if lighting is not None else None
+    if lighting is not None and normals is not None:
+        matrix = np.array(obj.evaluated_get(depsgraph).matrix_world, np.float32)
+        inverse = np.linalg.inv(matrix[:3, :3])
+        turned = normals @ inverse
+        turned /= np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
+        rgb = relit(rgb, look.relight, turned, pose["position"] @ matrix[:3, :3].T + matrix[:3, 3], lighting)
+    return np.concatenate([rgb, looks["opacity"][:, None]], axis=1, dtype=np.float32)
 
 
 def _same(before: SplatData, after: SplatData, fields: tuple[str, ...]) -> bool:

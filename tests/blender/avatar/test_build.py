@@ -24,7 +24,7 @@ def contents() -> dict[str, list[str]]:
 def test_collection_holds_armature_head_and_levels(api, scene, arrays):
     avatar = api.build_avatar(arrays, scene.collection, "Ada")
     assert sorted(obj.name for obj in avatar.collection.objects) == [
-        "Ada", "Ada.head", "Ada.splats.lod0", "Ada.splats.lod1", "Ada.splats.lod2"
+        "Ada", "Ada.head", "Ada.shadow", "Ada.splats.lod0", "Ada.splats.lod1", "Ada.splats.lod2"
     ]  # fmt: skip
     assert avatar.armature.data.bones[0].name == "root"
     assert {bone.name for bone in avatar.armature.data.bones} == {"root", "neck", "jaw", "eye_left", "eye_right"}
