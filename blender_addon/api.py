@@ -25,6 +25,7 @@ from .client import Settings, backend
 
 if TYPE_CHECKING:
     from .avatar import BlenderAvatar, LipsyncReport, TakeReport
+    from .avatar.controls import Channel
     from .protocol import LookalikeError
 
 BESIDE = 0.45
@@ -331,6 +332,74 @@ def set_expressions(avatar: bpy.types.Collection, values: Mapping[str, float]) -
     return set_values(avatar, {name: values[name] for name in unknown}, "arkit") if unknown else []
 
 
+def apply_preset(avatar: bpy.types.Collection, preset: str, strength: float = 1.0, key: bool = False) -> None:
+    """Set a viseme, emotion or the eyelids (`motion.visemes.PRESETS`), with `key` keyed at the current frame.
+
+    Raises:
+        LookalikeError: there is no such preset, or it means nothing to this avatar.
+    """
+    from .avatar import apply_preset as apply
+    from .avatar import key_channels
+
+    channels = apply(avatar, preset, strength)
+    if key:
+        key_channels(channels, bpy.context.scene.frame_current)
+
+
+def apply_own_preset(avatar: bpy.types.Collection, name: str, strength: float = 1.0) -> None:
+    """Pose the avatar by a pose asset of this file.
+
+    Raises:
+        LookalikeError: there is none of that name, or the avatar has no face board.
+    """
+    from .avatar import apply_own_preset as apply
+    from .protocol import LookalikeError
+
+    if name not in bpy.data.actions:
+        raise LookalikeError(f"There is no pose called “{name}”", "save one first")
+    apply(avatar, bpy.data.actions[name], strength)
+
+
+def save_preset(avatar: bpy.types.Collection, name: str) -> bpy.types.Action:
+    """Save face, head and eyes as they stand as a pose asset of this file."""
+    from .avatar import save_pose_asset
+
+    return save_pose_asset(avatar, name)
+
+
+def select_bone(avatar: bpy.types.Collection, bone: str, extend: bool = False) -> None:
+    """Select one of the avatar's bones in Pose Mode.
+
+    Raises:
+        LookalikeError: there is no such bone, or the armature is hidden.
+    """
+    from .avatar import select_bone as select
+
+    select(bpy.context, avatar, bone, extend)
+
+
+def key_controls(avatar: bpy.types.Collection, layer: str = "face", group: str = "") -> int:
+    """Key a layer's controls, or those of one group (brows, eyes, mouth ..), at the current frame; returns how many."""
+    from .avatar import key_channels
+
+    return key_channels(_controls(avatar, layer, group), bpy.context.scene.frame_current)
+
+
+def reset_controls(avatar: bpy.types.Collection, layer: str = "face", group: str = "") -> None:
+    """Set a layer's controls, or those of one group, to zero."""
+    from .avatar import reset_channels
+
+    reset_channels(_controls(avatar, layer, group))
+
+
+def mute_controls(avatar: bpy.types.Collection, group: str = "") -> bool:
+    """Mute the expressions of a group, or unmute them where all are muted; returns whether they are muted now."""
+    from .avatar import expression_names, mute_expressions
+    from .ui.expression_groups import group_of
+
+    return mute_expressions(avatar, [name for name in expression_names(avatar) if not group or group_of(name) == group])
+
+
 def import_motion(
     path: PathLike, avatar: bpy.types.Collection | None = None, fps: float = 0.0, **options: object
 ) -> TakeReport | LipsyncReport:
@@ -350,14 +419,24 @@ def import_motion(
 
     handle = BlenderAvatar((avatar or _active()).session_uid)
     found = read_motion(bpy.path.abspath(os.fspath(path)), fps)
-    if isinstance(found, Cues):
-        known = {name: value for name, value in options.items() if name in LipsyncOptions.__dataclass_fields__}
-        report = apply_lipsync(handle, found, LipsyncOptions(**known))
-    else:
-        report = apply_take(handle, found, TakeOptions(**options))
+    chosen = (LipsyncOptions, TakeOptions) if isinstance(found, Cues) else (TakeOptions, LipsyncOptions)
+    mine, others = ({name: value for name, value in options.items() if name in kind.__dataclass_fields__} for kind in chosen)
+    unknown = sorted(options.keys() - mine.keys() - others.keys())
+    if unknown:
+        raise TypeError(f"import_motion has no option {unknown[0]!r}")
+    report = (
+        apply_lipsync(handle, found, LipsyncOptions(**mine)) if isinstance(found, Cues) else apply_take(handle, found, TakeOptions(**mine))
+    )
     scene = bpy.context.scene
     scene.frame_end = max(scene.frame_end, report.last)
     return report
+
+
+def _controls(avatar: bpy.types.Collection, layer: str, group: str) -> list[Channel]:
+    from .avatar import expression_channels
+    from .ui.expression_groups import group_of
+
+    return [channel for name, channel in expression_channels(avatar, layer).items() if not group or group_of(name) == group]
 
 
 def _active() -> bpy.types.Collection:

@@ -13,11 +13,11 @@ from bpy.app.handlers import persistent
 from . import preferences
 from .avatar import properties as avatar_properties
 from .client import backend
-from .operators import avatars, files, photos
+from .operators import animation, avatars, files, photos
 from .operators import backend as backend_operators
 from .operators import jobs as job_operators
 from .rendering import handlers as rendering_handlers
-from .ui import avatar_list, avatar_panels, create_panel, file_handlers, properties
+from .ui import avatar_list, avatar_panels, create_panel, face_panels, file_handlers, properties
 
 CLASSES: tuple[type, ...] = (
     *avatar_properties.CLASSES,
@@ -27,11 +27,13 @@ CLASSES: tuple[type, ...] = (
     *job_operators.CLASSES,
     *files.CLASSES,
     *avatars.CLASSES,
+    *animation.CLASSES,
     *backend_operators.CLASSES,
     *file_handlers.CLASSES,
     *avatar_list.CLASSES,
     *create_panel.CLASSES,
     *avatar_panels.CLASSES,
+    *face_panels.CLASSES,
 )
 
 
@@ -42,6 +44,7 @@ def register() -> None:
     avatar_properties.attach()
     properties.attach()
     bpy.types.TOPBAR_MT_file_import.append(files.draw_import)
+    bpy.types.TOPBAR_MT_file_import.append(animation.draw_import)
     bpy.types.TOPBAR_MT_file_export.append(files.draw_export)
     bpy.app.handlers.load_pre.append(_before_load)
     rendering_handlers.register()
@@ -57,6 +60,7 @@ def unregister() -> None:
     rendering_handlers.unregister()
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.types.TOPBAR_MT_file_export.remove(files.draw_export)
+    bpy.types.TOPBAR_MT_file_import.remove(animation.draw_import)
     bpy.types.TOPBAR_MT_file_import.remove(files.draw_import)
     properties.detach()
     avatar_properties.detach()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .build import BlenderAvatar, add_lod, begin_avatar, build_avatar, make_native, place_lod, prepare_lod, set_facts
+    from .control_groups import key_channels, mute_expressions, reset_channels, select_bone
     from .controls import (
         add_controls,
         bone_controls,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .editing import adopt_copies, delete_avatar, duplicate_avatar, frame_avatar, rename_avatar, select_avatar
     from .evaluated import read_appearance, read_evaluated, read_pose, splat_objects
     from .export import avatar_arrays
+    from .face_board import has_board
     from .keyframes import apply_driver, key_expression, key_joint, motion_to_keys, pose_avatar
     from .levels import apply_levels, show_level, shown_level
     from .mouth_strips import LipsyncOptions, LipsyncReport, apply_lipsync
@@ -63,13 +65,16 @@ __all__ = [
     "frame_avatar",
     "gaze_bones",
     "get_expressions",
+    "has_board",
     "head_of",
+    "key_channels",
     "key_demo_performance",
     "key_expression",
     "key_joint",
     "key_performance",
     "make_native",
     "motion_to_keys",
+    "mute_expressions",
     "own_presets",
     "place_lod",
     "pose_avatar",
@@ -78,10 +83,12 @@ __all__ = [
     "read_evaluated",
     "read_pose",
     "rename_avatar",
+    "reset_channels",
     "reset_pose",
     "rest_mesh",
     "save_pose_asset",
     "select_avatar",
+    "select_bone",
     "set_expressions",
     "set_facts",
     "show_level",
@@ -92,6 +99,8 @@ __all__ = [
 
 _HOMES = {
     "build": "BlenderAvatar add_lod begin_avatar build_avatar make_native place_lod prepare_lod set_facts",
+    "control_groups": "key_channels mute_expressions reset_channels select_bone",
+    "face_board": "has_board",
     "controls": "add_controls bone_controls expression_channels expression_keys expression_names gaze_bones get_expressions "
     "reset_pose set_expressions",
     "editing": "adopt_copies delete_avatar duplicate_avatar frame_avatar rename_avatar select_avatar",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..motion.arkit import shapes_of
+from ..motion.arkit import BONE_SHAPES, shapes_of
 from ..motion.retarget import fit_names
 from ..motion.take import Take
 from ..motion.visemes import PRESETS
@@ -35,6 +35,8 @@ def apply_preset(collection: bpy.types.Collection, preset: str, strength: float 
     names = expression_names(collection)
     region = [name for name in names if any(shape.startswith(chosen.region) for shape in shapes_of(name))]
     weights = {name: np.array([strength * value]) for name, value in chosen.weights.items()}
+    if weights and not weights.keys() & {*BONE_SHAPES, *(shape for name in region for shape in shapes_of(name))}:
+        raise LookalikeError(f"{collection.name}: has none of the expressions of “{chosen.label}”", "pose it by its own sliders")
     fitted = fit_names(Take("preset", chosen.label, np.zeros(1), 1.0, arkit=weights), names, use_arkit_layer=False) if weights else None
     set_expressions(collection, {name: float(v[0]) for name, v in fitted.face.items()} if fitted else {}, clear=region)
     armature = armature_of(collection)

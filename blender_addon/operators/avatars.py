@@ -10,7 +10,7 @@ from .. import api
 from .reporting import reported
 
 
-class _OnAvatar:
+class OnAvatar:
     """An operator on the avatar of the active object, or on the one that `avatar` names."""
 
     avatar: StringProperty(name="Avatar", description="Name of the avatar; empty for the active one", options={"HIDDEN", "SKIP_SAVE"})
@@ -27,7 +27,7 @@ class _OnAvatar:
         return api.avatar(self.avatar)
 
 
-class LOOKALIKE_OT_copy_provenance(_OnAvatar, Operator):
+class LOOKALIKE_OT_copy_provenance(OnAvatar, Operator):
     """Copy where the avatar comes from, whole and as JSON: photos with their hashes, model, licences, consent"""
 
     bl_idname = "lookalike.copy_provenance"
@@ -55,7 +55,7 @@ class LOOKALIKE_OT_retry_drawing(Operator):
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_select_avatar(_OnAvatar, Operator):
+class LOOKALIKE_OT_select_avatar(OnAvatar, Operator):
     """Select the avatar and make its rig the active object"""
 
     bl_idname = "lookalike.select_avatar"
@@ -68,7 +68,7 @@ class LOOKALIKE_OT_select_avatar(_OnAvatar, Operator):
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_duplicate_avatar(_OnAvatar, Operator):
+class LOOKALIKE_OT_duplicate_avatar(OnAvatar, Operator):
     """Make an independent copy of the avatar, with its pose and animation"""
 
     bl_idname = "lookalike.duplicate_avatar"
@@ -82,7 +82,7 @@ class LOOKALIKE_OT_duplicate_avatar(_OnAvatar, Operator):
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_delete_avatar(_OnAvatar, Operator):
+class LOOKALIKE_OT_delete_avatar(OnAvatar, Operator):
     """Delete the avatar with its rig and splats from the file"""
 
     bl_idname = "lookalike.delete_avatar"
@@ -98,7 +98,7 @@ class LOOKALIKE_OT_delete_avatar(_OnAvatar, Operator):
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_reset_pose(_OnAvatar, Operator):
+class LOOKALIKE_OT_reset_pose(OnAvatar, Operator):
     """Return expressions and bones to the neutral face; keyframes stay"""
 
     bl_idname = "lookalike.reset_pose"
@@ -114,7 +114,7 @@ class LOOKALIKE_OT_reset_pose(_OnAvatar, Operator):
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_set_lod(_OnAvatar, Operator):
+class LOOKALIKE_OT_set_lod(OnAvatar, Operator):
     """Choose the avatar's level of detail"""
 
     bl_idname = "lookalike.set_lod"
@@ -138,7 +138,7 @@ class LOOKALIKE_OT_set_lod(_OnAvatar, Operator):
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_key_performance(_OnAvatar, Operator):
+class LOOKALIKE_OT_key_performance(OnAvatar, Operator):
     """Key a short performance that shows what the avatar can do: turn, smile, blink, jaw, brows and gaze"""
 
     bl_idname = "lookalike.key_performance"

@@ -10,12 +10,12 @@ from bpy.types import Menu, Panel
 
 from .. import api
 from .create_panel import SidebarPanel
-from .expression_groups import grouped, readable
 from .properties import session
 from .wrapping import draw_wrapped
 
 
-def _active(context: bpy.types.Context) -> bpy.types.Collection | None:
+def active(context: bpy.types.Context) -> bpy.types.Collection | None:
+    """The avatar that the panels show."""
     from ..avatar import active_avatar
 
     return active_avatar(context)
@@ -32,6 +32,7 @@ class LOOKALIKE_MT_avatar(Menu):
         layout.separator()
         layout.operator("lookalike.duplicate_avatar", icon="DUPLICATE")
         layout.operator("lookalike.key_performance", icon="KEYINGSET")
+        layout.operator("lookalike.import_motion", text="Import Motion...", icon="IMPORT")
         layout.separator()
         layout.operator("lookalike.delete_avatar", icon="TRASH")
 
@@ -49,7 +50,7 @@ class LOOKALIKE_PT_avatars(SidebarPanel, Panel):
         column.operator("lookalike.delete_avatar", text="", icon="REMOVE")
         column.separator()
         column.menu(LOOKALIKE_MT_avatar.bl_idname, text="", icon="DOWNARROW_HLT")
-        avatar = _active(context)
+        avatar = active(context)
         if avatar is not None:
             _draw_levels(layout, avatar)
         else:
@@ -82,78 +83,23 @@ def _draw_levels(layout: bpy.types.UILayout, avatar: bpy.types.Collection) -> No
         row.prop_enum(avatar.lookalike, "lod", str(level), text=str(level))
 
 
-class _ActiveAvatarPanel(SidebarPanel):
+class ActiveAvatarPanel(SidebarPanel):
     """A sub-panel that shows only where the active object belongs to an avatar."""
 
     bl_parent_id = "LOOKALIKE_PT_avatars"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _active(context) is not None
+        return active(context) is not None
 
 
-class LOOKALIKE_PT_pose(_ActiveAvatarPanel, Panel):
-    bl_idname = "LOOKALIKE_PT_pose"
-    bl_label = "Head and Eyes"
-
-    def draw_header_preset(self, context: bpy.types.Context) -> None:
-        reset = self.layout.operator("lookalike.reset_pose", text="", icon="LOOP_BACK", emboss=False)
-        reset.expressions, reset.bones = False, True
-
-    def draw(self, context: bpy.types.Context) -> None:
-        from ..avatar import bone_controls
-
-        for heading, controls in bone_controls(_active(context)):
-            split = self.layout.split(factor=0.28)
-            split.label(text=heading)
-            column = split.column(align=True)
-            for bone, axis, label in controls:
-                row = column.row(align=True)
-                row.prop(bone, "rotation_euler", index=axis, text=label)
-                row.prop_decorator(bone, "rotation_euler", index=axis)
-
-
-class LOOKALIKE_PT_expressions(_ActiveAvatarPanel, Panel):
-    bl_idname = "LOOKALIKE_PT_expressions"
-    bl_label = "Expressions"
-
-    def draw_header_preset(self, context: bpy.types.Context) -> None:
-        reset = self.layout.operator("lookalike.reset_pose", text="", icon="LOOP_BACK", emboss=False)
-        reset.expressions, reset.bones = True, False
-
-    def draw(self, context: bpy.types.Context) -> None:
-        from ..avatar import expression_keys
-
-        layout, text = self.layout, session(context).expression_filter
-        layout.prop(session(context), "expression_filter", text="", icon="VIEWZOOM", placeholder="Filter")
-        keys = {key.name: key for key in expression_keys(_active(context))}
-        groups = grouped(keys, text)
-        if not groups:
-            draw_wrapped(layout, context, f"No expression is called “{text}”" if text else "This avatar has no expressions")
-        for identifier, label, names in groups:
-            self._draw_group(identifier, f"{label} ({len(names)})", [keys[name] for name in names], opened=bool(text))
-
-    def _draw_group(self, identifier: str, label: str, keys: list[bpy.types.ShapeKey], opened: bool) -> None:
-        header, body = self.layout.panel(f"LOOKALIKE_expressions_{identifier}", default_closed=identifier not in {"eyes", "mouth"})
-        header.label(text=label)
-        if body is None and opened:
-            body = self.layout
-        if body is None:
-            return
-        column = body.column(align=True)
-        for key in keys:
-            row = column.row(align=True)
-            row.prop(key, "value", text=readable(key.name), slider=True)
-            row.prop_decorator(key, "value")
-
-
-class LOOKALIKE_PT_provenance(_ActiveAvatarPanel, Panel):
+class LOOKALIKE_PT_provenance(ActiveAvatarPanel, Panel):
     bl_idname = "LOOKALIKE_PT_provenance"
     bl_label = "Provenance"
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, avatar = self.layout, _active(context)
+        layout, avatar = self.layout, active(context)
         column = layout.column(align=True)
         for label, value in provenance_lines(avatar.lookalike.provenance):
             column.label(text=label)
@@ -180,7 +126,5 @@ def _plain(value: object) -> str:
 CLASSES = (
     LOOKALIKE_MT_avatar,
     LOOKALIKE_PT_avatars,
-    LOOKALIKE_PT_pose,
-    LOOKALIKE_PT_expressions,
     LOOKALIKE_PT_provenance,
 )

@@ -1,4 +1,4 @@
-"""Dropping files onto a 3D viewport or its sidebar: photos go to the panel, avatars into the scene."""
+"""Dropping files onto a 3D viewport or its sidebar: photos go to the panel, avatars into the scene, motion onto the active avatar."""
 
 from __future__ import annotations
 
@@ -34,4 +34,17 @@ class LOOKALIKE_FH_avatar(FileHandler):
         return _over_viewport(context)
 
 
-CLASSES = (LOOKALIKE_FH_photos, LOOKALIKE_FH_avatar)
+class LOOKALIKE_FH_motion(FileHandler):
+    bl_idname = "LOOKALIKE_FH_motion"
+    bl_label = "Lookalike Motion"
+    bl_import_operator = "lookalike.import_motion"
+    bl_file_extensions = ".csv;.json;.npz;.pkl;.motion;.tsv;.xml"
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        from .. import api
+
+        return _over_viewport(context) and bool(api.avatars(context.scene))
+
+
+CLASSES = (LOOKALIKE_FH_photos, LOOKALIKE_FH_avatar, LOOKALIKE_FH_motion)

@@ -7,7 +7,7 @@ avatar's own data-blocks (`blender_addon.avatar`).
 from __future__ import annotations
 
 import bpy
-from bpy.props import CollectionProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 from bpy.types import PropertyGroup
 
 from . import avatar_list, choices
@@ -22,6 +22,12 @@ JOB_STATES = (
     ("CHOOSING", "Choose a Face", "A photo shows several faces: choose the one to use"),
     ("WARNED", "Done, with Warnings", "The avatar is finished, but the photos made something doubtful"),
     ("FAILED", "Failed", "The job ended with an error"),
+)
+
+
+FACE_LAYERS = (
+    ("face", "Face", "The rig's own expressions"),
+    ("arkit", "ARKit", "ARKit's 52 shapes over the same rig: captured motion lies here, and work on the face adds to it"),
 )
 
 
@@ -92,6 +98,14 @@ class LOOKALIKE_PG_session(PropertyGroup):
         set=avatar_list.select_index,
         options={"SKIP_SAVE"},
     )
+    face_layer: EnumProperty(name="Layer", description="Which controls are shown", items=FACE_LAYERS)
+    symmetric: BoolProperty(
+        name="Symmetric", description="One slider for both sides of the face; off: one for each side, adding to it", default=True
+    )
+    preset_strength: FloatProperty(
+        name="Strength", description="How much of a preset is set", subtype="FACTOR", default=1.0, min=0.0, max=1.0
+    )
+    preset_key: BoolProperty(name="Key Presets", description="Insert keyframes on what a preset sets", default=False)
     expression_filter: StringProperty(
         name="Filter", description="Show only the expressions whose names contain this text", options={"TEXTEDIT_UPDATE"}
     )

@@ -53,13 +53,17 @@ class Recorder:
         self, data: Any, name: str, text: str | None = None, icon: str = "NONE", placeholder: str = "", index: int = -1, **options: Any
     ) -> None:
         assert icon in ICONS, icon
-        definition = data.bl_rna.properties[name]
-        assert index < max(1, getattr(definition, "array_length", 1))
-        shown = definition.name if text is None else text
+        if name.startswith('["'):  # a custom property
+            assert name[2:-2] in data.keys(), name  # noqa: SIM118 - bones are not dicts
+            shown = name[2:-2] if text is None else text
+        else:
+            definition = data.bl_rna.properties[name]
+            assert index < max(1, getattr(definition, "array_length", 1))
+            shown = definition.name if text is None else text
         self.drawn.append(f"prop {name} {shown or placeholder}")
 
     def prop_decorator(self, data: Any, name: str, index: int = -1) -> None:
-        assert data.bl_rna.properties[name].is_animatable, f"{name} cannot be keyed"
+        assert name.startswith('["') or data.bl_rna.properties[name].is_animatable, f"{name} cannot be keyed"
 
     def prop_enum(self, data: Any, name: str, value: str, text: str = "") -> None:
         assert value in data.bl_rna.properties[name].enum_items

@@ -21,7 +21,7 @@ def draw(addon: SimpleNamespace):
             return None
         layout = Recorder()
         panel = SimpleNamespace(layout=layout)
-        for method in ("_draw_group", "_draw_local", "_draw_remote", "_draw_status"):
+        for method in ("_draw_group", "_draw_layers", "_draw_line", "_draw_local", "_draw_remote", "_draw_status"):
             if hasattr(cls, method):
                 setattr(panel, method, getattr(cls, method).__get__(panel))
         for method in ("draw_header_preset", "draw"):
@@ -113,10 +113,15 @@ def test_active_avatar_shows_its_controls(draw, addon: SimpleNamespace, avatar_f
     assert "prop rotation_euler Open" in pose
     assert "prop rotation_euler Turn" in pose
     expressions = draw("LOOKALIKE_PT_expressions")
-    assert "prop value Blink Left" in expressions
-    assert "prop value Smile" in expressions
-    addon.session.expression_filter = "blink l"
-    assert [line for line in draw("LOOKALIKE_PT_expressions") if line.startswith("prop value")] == ["prop value Blink Left"]
+    assert 'prop ["eyeBlink"] Blink' in expressions
+    assert 'prop ["mouthSmile"] Smile' in expressions
+    addon.session.expression_filter = "blink"
+    assert [line for line in draw("LOOKALIKE_PT_expressions") if line.startswith("prop [")] == ['prop ["eyeBlink"] Blink']
+    addon.session.symmetric = False
+    assert [line for line in draw("LOOKALIKE_PT_expressions") if line.startswith("prop [")] == [
+        'prop ["eyeBlinkLeft"] L',
+        'prop ["eyeBlinkRight"] R',
+    ]
     addon.session.expression_filter = "wink"
     assert any("“wink”" in line for line in draw("LOOKALIKE_PT_expressions"))
     assert "label Consent" in draw("LOOKALIKE_PT_provenance")
@@ -179,7 +184,11 @@ def test_text_is_broken_to_the_width_of_the_sidebar(addon: SimpleNamespace) -> N
         ("mouthSmileLeft", "Smile Left"),
         ("eyeBlinkRight", "Blink Right"),
         ("jawOpen", "Open"),
-        ("cheekPuff", "Cheek Puff"),
+        ("mouthLowerDownLeft", "Lower Lip Down Left"),
+        ("jawLeft", "Slide Left"),
+        ("mouthLeft", "Slide Left"),
+        ("cheekPuff", "Puff Cheeks"),
+        ("noseTwitch_L", "Nose Twitch Left"),
         ("expr_12", "Expr 12"),
     ],
 )

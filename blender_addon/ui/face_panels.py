@@ -1,0 +1,163 @@
+"""The face board in the sidebar: head and eyes, expressions and ARKit's shapes in groups, presets, and motion from files."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.types import Panel
+
+from ..motion.visemes import EMOTIONS, LIDS, VISEMES
+from .avatar_panels import ActiveAvatarPanel, active
+from .expression_groups import grouped, readable, rows
+from .properties import session
+from .wrapping import draw_wrapped
+
+OPEN_AT_FIRST = {"eyes", "mouth"}
+SELECT = "RESTRICT_SELECT_OFF"
+
+
+class LOOKALIKE_PT_pose(ActiveAvatarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_pose"
+    bl_label = "Head and Eyes"
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        reset = self.layout.operator("lookalike.reset_pose", text="", icon="LOOP_BACK", emboss=False)
+        reset.expressions, reset.bones = False, True
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from ..avatar import bone_controls, gaze_bones
+
+        avatar = active(context)
+        for heading, controls in bone_controls(avatar):
+            split = self.layout.split(factor=0.34)
+            split.operator("lookalike.select_bone", text=heading).bone = controls[0][0].name
+            column = split.column(align=True)
+            for bone, axis, label in controls:
+                row = column.row(align=True)
+                row.prop(bone, "rotation_euler", index=axis, text=label)
+                row.prop_decorator(bone, "rotation_euler", index=axis)
+        bones = gaze_bones(avatar)
+        if bones:
+            split = self.layout.split(factor=0.34)
+            split.operator("lookalike.select_bone", text="Gaze").bone = bones[0].name
+            row = split.row(align=True)
+            row.prop(bones[0], '["follow"]', text="Follow Target", slider=True)
+            row.prop_decorator(bones[0], '["follow"]')
+
+
+class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_expressions"
+    bl_label = "Face"
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        layer = session(context).face_layer
+        row = self.layout.row(align=True)
+        row.operator("lookalike.key_controls", text="", icon="KEYINGSET", emboss=False).layer = layer
+        row.operator("lookalike.reset_controls", text="", icon="LOOP_BACK", emboss=False).layer = layer
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from ..avatar import armature_of, expression_channels, has_board
+
+        layout, avatar, state = self.layout, active(context), session(context)
+        board = has_board(armature_of(avatar))
+        if board:
+            self._draw_layers(layout, state, armature_of(avatar))
+        else:
+            draw_wrapped(layout, context, "From an older file: its sliders cannot be pose assets, and ARKit's shapes are missing", "INFO")
+            layout.operator("lookalike.add_controls", icon="ARMATURE_DATA")
+        bar = layout.row(align=True)
+        bar.prop(state, "expression_filter", text="", icon="VIEWZOOM", placeholder="Filter")
+        bar.prop(state, "symmetric", text="", icon="MOD_MIRROR")
+        channels = expression_channels(avatar, state.face_layer if board else "face")
+        groups = grouped(channels, state.expression_filter)
+        if not groups:
+            missing = (
+                f"No expression is called “{state.expression_filter}”" if state.expression_filter else "This avatar has no expressions"
+            )
+            draw_wrapped(layout, context, missing)
+        for identifier, label, names in groups:
+            lines = [[(name, channels[name]) for name in line] for line in rows(names, state.symmetric and board)]
+            self._draw_group(identifier, label, lines, opened=bool(state.expression_filter))
+
+    def _draw_layers(self, layout: bpy.types.UILayout, state: bpy.types.PropertyGroup, armature: bpy.types.Object) -> None:
+        row = layout.row(align=True)
+        row.prop(state, "face_layer", expand=True)
+        row.operator("lookalike.select_bone", text="", icon=SELECT).bone = state.face_layer
+        if state.face_layer == "arkit":
+            row = layout.row(align=True)
+            row.prop(armature.pose.bones["arkit"], '["weight"]', text="Layer Weight", slider=True)
+            row.prop_decorator(armature.pose.bones["arkit"], '["weight"]')
+
+    def _draw_group(self, identifier: str, label: str, lines: list, opened: bool) -> None:
+        state = session(bpy.context)
+        header, body = self.layout.panel(f"LOOKALIKE_face_{identifier}", default_closed=identifier not in OPEN_AT_FIRST)
+        header.label(text=label)
+        tools = header.row(align=True)
+        for operator, icon in (("mute_controls", "HIDE_OFF"), ("key_controls", "KEYINGSET"), ("reset_controls", "LOOP_BACK")):
+            if operator != "mute_controls" or state.face_layer == "face":
+                button = tools.operator(f"lookalike.{operator}", text="", icon=icon, emboss=False)
+                button.layer, button.group = state.face_layer, identifier
+        if body is None and opened:
+            body = self.layout
+        if body is None:
+            return
+        column = body.column(align=True)
+        for line in lines:
+            self._draw_line(column, line)
+
+    def _draw_line(self, column: bpy.types.UILayout, line: list) -> None:
+        """One slider with its name in it, or the name and a slider for each side."""
+        if len(line) == 1:
+            (name, channel) = line[0]
+            row = column.row(align=True)
+            row.prop(channel.holder, channel.path, text=readable(name), slider=True)
+            row.prop_decorator(channel.holder, channel.path)
+            return
+        split = column.split(factor=0.4, align=True)
+        split.label(text=readable(line[0][0]).removesuffix(" Left"))
+        row = split.row(align=True)
+        for (_name, channel), side in zip(line, "LR", strict=True):
+            row.prop(channel.holder, channel.path, text=side, slider=True)
+            row.prop_decorator(channel.holder, channel.path)
+
+
+class LOOKALIKE_PT_presets(ActiveAvatarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_presets"
+    bl_label = "Presets"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from ..avatar import own_presets
+
+        layout, state = self.layout, session(context)
+        row = layout.row(align=True)
+        row.prop(state, "preset_strength", slider=True)
+        row.prop(state, "preset_key", text="", icon="REC")
+        for label, prefix, presets, columns in (
+            ("Emotions", "emotion_", EMOTIONS, 2),
+            ("Eyelids", "lids_", LIDS, 2),
+            ("Visemes", "viseme_", VISEMES, 3),
+        ):
+            layout.label(text=label)
+            grid = layout.grid_flow(row_major=True, columns=columns, even_columns=True, align=True)
+            for key, preset in presets.items():
+                button = grid.operator("lookalike.apply_preset", text=preset.label)
+                button.preset, button.strength, button.key = prefix + key, state.preset_strength, state.preset_key
+        row = layout.row()
+        row.label(text="Own")
+        row.operator("lookalike.save_preset", text="", icon="ADD")
+        column = layout.column(align=True)
+        for action in own_presets():
+            button = column.operator("lookalike.apply_own_preset", text=action.name, icon="ASSET_MANAGER", translate=False)
+            button.action, button.strength = action.name, state.preset_strength
+
+
+class LOOKALIKE_PT_motion(ActiveAvatarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_motion"
+    bl_label = "Motion"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.operator("lookalike.import_motion", text="Import Motion...", icon="IMPORT")
+
+
+CLASSES = (LOOKALIKE_PT_pose, LOOKALIKE_PT_expressions, LOOKALIKE_PT_presets, LOOKALIKE_PT_motion)
