@@ -10,9 +10,14 @@ import sys
 import bpy
 from bpy.app.handlers import persistent
 
-from . import preferences
+from . import integration, preferences
 from .avatar import properties as avatar_properties
 from .client import backend
+from .editing import operators as edit_operators
+from .editing import panels as edit_panels
+from .editing import settings as edit_settings
+from .interchange import assets, drop
+from .interchange import operators as interchange_operators
 from .operators import animation, avatars, files, photos
 from .operators import backend as backend_operators
 from .operators import jobs as job_operators
@@ -33,12 +38,25 @@ CLASSES: tuple[type, ...] = (
     *avatar_list.CLASSES,
     *create_panel.CLASSES,
     *avatar_panels.CLASSES,
+    *edit_settings.CLASSES,
+    *interchange_operators.CLASSES,
+    *assets.CLASSES,
+    *drop.CLASSES,
+    *edit_operators.CLASSES,
+    *edit_panels.CLASSES,
     *face_panels.CLASSES,
 )
 
 
 def register() -> None:
-    """Budget: 50 ms (benchmarks/register.py)."""
+    """Budget: 50 ms (benchmarks/register.py).
+
+    Raises:
+        RuntimeError: another copy of the add-on is enabled; nothing is registered then.
+    """
+    other = integration.other_copy(__package__)
+    if other:
+        raise RuntimeError(f"Lookalike is enabled twice: disable “{other}” first, then enable this copy. No data is lost")
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     avatar_properties.attach()
@@ -46,6 +64,7 @@ def register() -> None:
     bpy.types.TOPBAR_MT_file_import.append(files.draw_import)
     bpy.types.TOPBAR_MT_file_import.append(animation.draw_import)
     bpy.types.TOPBAR_MT_file_export.append(files.draw_export)
+    integration.attach()
     bpy.app.handlers.load_pre.append(_before_load)
     rendering_handlers.register()
     if not bpy.app.background:  # nothing is drawn there, and timers never run
@@ -62,6 +81,7 @@ def unregister() -> None:
     bpy.types.TOPBAR_MT_file_export.remove(files.draw_export)
     bpy.types.TOPBAR_MT_file_import.remove(animation.draw_import)
     bpy.types.TOPBAR_MT_file_import.remove(files.draw_import)
+    integration.detach()
     properties.detach()
     avatar_properties.detach()
     for cls in reversed(CLASSES):

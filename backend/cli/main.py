@@ -19,6 +19,7 @@ COMMANDS = {
     "reconstruct": "reconstruct",
     "render": "render",
     "export": "export",
+    "import": "import_",
     "info": "info",
     "track": "track",
     "evaluate": "evaluate",
@@ -32,7 +33,8 @@ HELP = {
     "serve": "Run the backend that Blender talks to.",
     "reconstruct": "Portraits of one person -> avatar file.",
     "render": "Picture or turntable of an avatar.",
-    "export": "Avatar -> .ply (3D Gaussian splats) or .glb.",
+    "export": "Avatar -> .ply or .spz (3D Gaussian splats), .glb, LAM's web zip.",
+    "import": "A .glb that Lookalike wrote -> avatar file.",
     "info": "What an avatar file holds; checks it.",
     "track": "Rig parameters of photos or of a video.",
     "evaluate": "Reconstruct known heads and measure the error.",
@@ -49,7 +51,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"backend.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        module = importlib.import_module(f"backend.cli.{COMMANDS[cmd_name]}")
+        return getattr(module, "import_" if cmd_name == "import" else cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

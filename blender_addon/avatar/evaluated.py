@@ -15,8 +15,11 @@ from .host import RADIANCE, read_attribute
 
 
 def splat_objects(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
-    """The splat objects among `objects`, e.g. ``view_layer.objects`` or ``scene.objects``; hidden ones too."""
-    return [o for o in objects if o.lookalike.role == "SPLATS" and o.data is not None]
+    """The splat objects among `objects`, e.g. ``view_layer.objects`` or ``scene.objects``; hidden ones too.
+
+    Levels of avatars, and clouds without a rig (imported splat files).
+    """
+    return [o for o in objects if o.lookalike.role in {"SPLATS", "CLOUD"} and o.data is not None]
 
 
 def read_evaluated(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dict[str, F32]:

@@ -83,6 +83,7 @@ class LOOKALIKE_PG_part(PropertyGroup):
             ("ARMATURE", "Armature", "Bones of an avatar", 1),
             ("HEAD", "Head", "Rig mesh with expressions", 2),
             ("SPLATS", "Splats", "Gaussians of one level of detail", 3),
+            ("CLOUD", "Splat Cloud", "Gaussians without a rig, from a splat file", 4),
         ],
         default="NONE",
         options={"HIDDEN"},

@@ -23,3 +23,13 @@ def reported(execute: Callable[[Any, bpy.types.Context], set[str]]) -> Callable[
             return {"CANCELLED"}
 
     return wrapped
+
+
+def reported_event(method: Callable[[Any, bpy.types.Context, bpy.types.Event], set[str]]) -> Callable[..., set[str]]:
+    """As `reported`, for `invoke` and `modal`: Blender counts the arguments of what it registers."""
+
+    @functools.wraps(method)
+    def wrapped(self: bpy.types.Operator, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return reported(lambda operator, given: method(operator, given, event))(self, context)
+
+    return wrapped

@@ -82,7 +82,7 @@ class Drawer:
                 height = item.height if item else 0.0
             else:
                 height = _native_height(placed, view)
-            if placed.avatar is not None:
+            if placed.avatar is not None and placed.source.lookalike.role == "SPLATS":
                 lod.measured(placed.avatar, placed.source.lookalike.level, view.key, height)
         status.splats = sum(len(item.cloud) for item in items)
         if items:

@@ -103,7 +103,7 @@ def _inside(
         if obj.instance_type == "COLLECTION" and obj.instance_collection and depth < MAX_NESTING:
             nested = origin @ obj.evaluated_get(depsgraph).matrix_world
             yield from _inside(obj.instance_collection, nested, f"{instance}/{obj.name_full}", depsgraph, depth + 1)
-        elif obj.lookalike.role == "SPLATS":
+        elif obj.lookalike.role in {"SPLATS", "CLOUD"}:
             yield Placed(obj, origin @ obj.evaluated_get(depsgraph).matrix_world, instance=instance)
 
 

@@ -217,6 +217,21 @@ def test_export_writes_files_that_say_what_they_are(lookalike, folder):
     assert (folder / "ada.ply").read_bytes().startswith(b"ply\nformat binary_little_endian 1.0")
     lookalike("export", "ada.lookalike", "--format", "glb", "-o", "out.glb", "--lod", 1, "--jaw", 10, "--expression", "mouthSmile=1")
     assert (folder / "out.glb").read_bytes()[:4] == b"glTF"
+    lookalike("export", "ada.lookalike", "--format", "spz", "--lod", 0)
+    assert (folder / "ada.spz").read_bytes()[:2] == b"\x1f\x8b"
+    lookalike("export", "ada.lookalike", "--format", "lam")
+    assert (folder / "ada.zip").read_bytes()[:2] == b"PK"
+    result = lookalike("export", "ada.lookalike", "--format", "lam", "--jaw", 10, check=1)
+    assert "neutral face" in result.stderr
+
+
+def test_a_glb_at_rest_becomes_an_avatar_file_again(lookalike, folder):
+    lookalike("export", "ada.lookalike", "--format", "glb", "-o", "rest.glb", "--lod", 1)
+    facts = json.loads(lookalike("import", "rest.glb", "-o", "back.lookalike", "--json").stdout)
+    assert facts["expressions"] == 3
+    assert "splats" in lookalike("info", "back.lookalike").stdout
+    lookalike("export", "ada.lookalike", "--format", "glb", "-o", "posed.glb", "--jaw", 10)
+    assert "exported at rest" in lookalike("import", "posed.glb", "-o", "x.lookalike", check=1).stderr
 
 
 def test_photos_without_a_face_are_refused(lookalike, folder):

@@ -30,7 +30,7 @@ from backend.protocol.interchange import (
     turn_cloud,
 )
 from backend.protocol.interchange.arkit_names import ARKIT_NAMES
-from backend.protocol.interchange.cloud import change_axes
+from backend.protocol.interchange.cloud import change_axes, transform_cloud
 from backend.protocol.interchange.gltf_container import BufferWriter, Glb
 from backend.protocol.interchange.gltf_reader import decode_avatar_glb
 from backend.protocol.interchange.harmonics import harmonics
@@ -93,6 +93,19 @@ def test_a_turned_cloud_looks_the_same_from_the_turned_side():
     after = np.einsum("k,nkc->nc", harmonics((turn @ direction)[None], 3)[0], turned.sh)
     assert np.allclose(before, after, atol=1e-5)
     assert np.allclose(turned.scale, 2 * cloud.scale)
+
+
+@pytest.mark.parametrize(
+    "linear", [np.diag([1.0, 2.0, 0.5]), np.diag([-1.0, 1.0, 1.0]), 3 * np.eye(3), np.array([[1, 0.4, 0], [0, 1, 0], [0, 0, 1.0]])]
+)
+def test_any_affine_transform_moves_the_gaussians_themselves(linear):
+    cloud = cloud_of(20)
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = linear, (1, 2, 3)
+    moved = transform_cloud(cloud, matrix)
+    covariance = lambda c: np.einsum("nij,nj,nkj->nik", rotations(c.rotation), c.scale.astype(float) ** 2, rotations(c.rotation))
+    assert np.allclose(covariance(moved), linear @ covariance(cloud) @ linear.T, rtol=1e-3, atol=1e-9)
+    assert np.allclose(moved.position, cloud.position @ linear.T + np.float32([1, 2, 3]), atol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------- foreign readers

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..avatar import F32, SplatArrays
-from ..binding import quaternion_product, quaternions
+from ..binding import quaternion_product, quaternions, rotation_matrices
 from .harmonics import rotate_harmonics
 
 Axes = Literal["y-down", "rdf", "y-up", "z-up"]
@@ -52,6 +52,30 @@ def turn_cloud(cloud: SplatCloud, rotation: np.ndarray, scale: float = 1.0) -> S
         scale=np.ascontiguousarray(scale * cloud.scale, np.float32),
         sh=rotate_harmonics(cloud.sh, matrix.astype(np.float32)),
     )
+
+
+def transform_cloud(cloud: SplatCloud, matrix: np.ndarray) -> SplatCloud:
+    """Move a cloud by an affine transform [4, 4], uneven scale and mirroring included.
+
+    The transformed Gaussian is exact: A R S = U S' V, so that U holds its new axes and S' its new sizes.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    linear = matrix[:3, :3]
+    u, _, vh = np.linalg.svd(linear)
+    turn = u @ vh  # nearest rotation or reflection: how view-dependent colour turns
+    size = np.cbrt(abs(np.linalg.det(linear)))
+    if np.linalg.det(turn) > 0 and np.allclose(linear, size * turn, atol=1e-6 * size):
+        moved = turn_cloud(cloud, turn, size)
+    else:
+        axes, scale, _ = np.linalg.svd(linear @ (rotation_matrices(cloud.rotation) * cloud.scale[:, None, :]))
+        axes[:, :, 2] *= np.linalg.det(axes)[:, None]
+        moved = cloud._replace(
+            position=(cloud.position @ linear.T).astype(np.float32),
+            rotation=quaternions(axes.astype(np.float32)),
+            scale=np.maximum(scale, 1e-9).astype(np.float32),
+            sh=rotate_harmonics(cloud.sh, turn.astype(np.float32)),
+        )
+    return moved._replace(position=(moved.position + matrix[:3, 3]).astype(np.float32))
 
 
 def change_axes(cloud: SplatCloud, source: Axes, target: Axes) -> SplatCloud:

@@ -70,7 +70,9 @@ def decode_ply(data: bytes, name: str = "splats.ply", axes: Axes = "y-up") -> Sp
     if len(data) - body < count * record.itemsize:
         raise AvatarFileError(f"{name}: truncated, {len(data) - body} of {count * record.itemsize} bytes are there")
     cloud = _cloud(np.frombuffer(data, record, count, body), name)
-    said: Axes = next((each for each in _AXES if f"comment axes {each}" in lines), axes)
+    said = axes
+    for each in _AXES:
+        said = each if f"comment axes {each}" in lines else said
     return half_turn(cloud) if said == "y-down" else change_axes(cloud, said, "y-up")
 
 

@@ -1,0 +1,95 @@
+"""What the sidebar shows of editing, of other programs' files, and of what is wrong with an avatar."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.types import Menu, Panel
+
+from .. import api
+from ..ui.create_panel import SidebarPanel
+from ..ui.wrapping import draw_wrapped
+from .tools import BOX, BRUSH, LASSO
+
+
+class LOOKALIKE_PT_health(SidebarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_health"
+    bl_label = "Needs Attention"
+    bl_parent_id = "LOOKALIKE_PT_avatars"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        from . import problems
+
+        avatar = api.active_avatar(context)
+        return avatar is not None and bool(problems(avatar))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from . import problems
+
+        for problem in problems(api.active_avatar(context)):
+            box = self.layout.box()
+            draw_wrapped(box, context, problem.text, "INFO" if problem.kind == "file" else "ERROR")
+            if problem.operator:
+                box.operator(problem.operator)
+
+
+class LOOKALIKE_PT_edit(SidebarPanel, Panel):
+    bl_idname = "LOOKALIKE_PT_edit"
+    bl_label = "Edit Splats"
+    bl_parent_id = "LOOKALIKE_PT_avatars"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        from ..interchange.source import has_source
+
+        return has_source(context)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        row = layout.row(align=True)
+        for tool, label, icon in ((BRUSH, "Brush", "BRUSH_DATA"), (BOX, "Box", "SELECT_SET"), (LASSO, "Lasso", "IPO_EASE_IN_OUT")):
+            row.operator("wm.tool_set_by_id", text=label, icon=icon).name = tool
+        column = layout.column(align=True)
+        column.operator_menu_enum("lookalike.hide_region", "region", icon="HIDE_ON")
+        column.operator("lookalike.show_hidden", icon="HIDE_OFF")
+        column.operator("lookalike.remove_hidden", icon="TRASH")
+        column.operator("lookalike.reset_edits", icon="LOOP_BACK")
+        layout.operator_menu_enum("lookalike.mirror_repair", "good_side", icon="MOD_MIRROR")
+        column = layout.column(align=True)
+        column.operator("lookalike.attach_to_head", icon="LINKED")
+        column.operator("lookalike.detach_from_head", icon="UNLINKED")
+
+
+class LOOKALIKE_MT_tools(Menu):
+    """All that Lookalike does with the active avatar, for the Object menu, the context menu and its own key"""
+
+    bl_idname = "LOOKALIKE_MT_tools"
+    bl_label = "Lookalike"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.operator_context = "INVOKE_DEFAULT"
+        layout.operator("lookalike.select_avatar", icon="RESTRICT_SELECT_OFF")
+        layout.operator("lookalike.reset_pose", icon="LOOP_BACK")
+        layout.separator()
+        for tool, label in ((BRUSH, "Splat Brush"), (BOX, "Splat Box"), (LASSO, "Splat Lasso")):
+            layout.operator("wm.tool_set_by_id", text=label).name = tool
+        layout.operator_menu_enum("lookalike.hide_region", "region")
+        layout.operator("lookalike.show_hidden")
+        layout.operator("lookalike.remove_hidden")
+        layout.operator("lookalike.reset_edits")
+        layout.operator("lookalike.mirror_repair")
+        layout.separator()
+        layout.operator("lookalike.attach_to_head")
+        layout.operator("lookalike.detach_from_head")
+        layout.operator("lookalike.rebind")
+        layout.separator()
+        layout.operator("lookalike.mark_asset", icon="ASSET_MANAGER")
+        layout.operator("lookalike.export_avatar", text="Export Avatar...")
+        layout.operator("lookalike.export_splats", text="Export Gaussian Splats...")
+        layout.operator("lookalike.export_gltf", text="Export Avatar as glTF...")
+        layout.operator("lookalike.export_lam", text="Export Avatar for the Web (LAM)...")
+
+
+CLASSES = (LOOKALIKE_PT_health, LOOKALIKE_PT_edit, LOOKALIKE_MT_tools)

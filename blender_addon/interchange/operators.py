@@ -1,0 +1,359 @@
+"""File > Import and File > Export for files of other programs, and attaching objects to a head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.types import Operator, OperatorFileListElement
+from bpy_extras.io_utils import ExportHelper, ImportHelper
+
+from .. import api
+from ..operators.reporting import reported, reported_event
+from .source import has_source, splat_source
+
+AXES = (
+    ("y-down", "Y Down, Viewers", "Half a turn about Z, as SuperSplat and PlayCanvas expect captures"),
+    ("rdf", "Y Down, Camera", "Right, down, forward: COLMAP, gsplat, the spz tools, Spark"),
+    ("y-up", "Y Up", "As glTF: up along Y, face along Z"),
+    ("z-up", "Z Up", "As Blender: up along Z, face along -Y"),
+)
+LEVELS = (
+    ("HIGHEST", "Finest", "The finest level that the avatar has"),
+    ("0", "0", "Coarse: one splat a vertex of the rig"),
+    ("1", "1", "Medium"),
+    ("2", "2", "Fine"),
+)
+
+
+def _level(choice: str) -> int | None:
+    return None if choice == "HIGHEST" else int(choice)
+
+
+class _Export(ExportHelper):
+    """What the exporters share: a level of detail, the avatar, and a file name made of its name."""
+
+    level: EnumProperty(name="Detail", description="Level of detail that is written", items=LEVELS, default="HIGHEST")
+    avatar: StringProperty(name="Avatar", description="Name of the avatar; empty for the active one", options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not has_source(context):
+            cls.poll_message_set("There is no avatar in the scene")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        active = api.active_avatar(context)
+        name = self.avatar or (active.name if active is not None else getattr(context.active_object, "name", ""))
+        if not self.filepath and name:
+            self.filepath = bpy.path.clean_name(name) + self.filename_ext
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+
+class LOOKALIKE_OT_export_splats(_Export, Operator):
+    """Write the splats as they stand at this frame, or one file for each frame, for splat viewers and editors"""
+
+    bl_idname = "lookalike.export_splats"
+    bl_label = "Export Gaussian Splats"
+    bl_options = {"PRESET"}
+
+    filename_ext = ".ply"
+    filter_glob: StringProperty(default="*.ply;*.spz", options={"HIDDEN"})
+    kind: EnumProperty(
+        name="Format",
+        description="Kind of file",
+        items=(
+            (".ply", "PLY", "3D Gaussian splatting .ply: exact, read by every splat viewer"),
+            (".spz", "SPZ", "Niantic .spz: a fifth to a tenth of the size, quantised"),
+        ),
+        update=lambda self, context: self.check(context),
+    )
+    axes: EnumProperty(name="Axes", description="Which way the file's axes point", items=AXES, default="y-down")
+    version: EnumProperty(
+        name="Version",
+        description="Version of the .spz format",
+        items=(("3", "3", "Rotations to 0.2 degrees"), ("2", "2", "Coarser rotations, for older programs")),
+    )
+    local: BoolProperty(
+        name="At the Origin", description="Write the avatar about its own origin, wherever it stands in the scene", default=True
+    )
+    attached: BoolProperty(name="Attached Splats", description="Write splat clouds that are attached to the avatar too", default=True)
+    animation: BoolProperty(name="Animation", description="Write one file for each frame", default=False)
+    first: IntProperty(name="First Frame", description="First frame that is written", default=1, min=0)
+    last: IntProperty(name="Last Frame", description="Last frame that is written", default=250, min=0)
+    step: IntProperty(name="Step", description="Write every so many frames", default=1, min=1)
+
+    def check(self, context: bpy.types.Context) -> bool:
+        """Keep the file's suffix that of the format."""
+        path = Path(self.filepath)
+        if path.suffix.lower() == self.kind or not path.name:
+            return False
+        stem = path.with_suffix("") if path.suffix.lower() in {".ply", ".spz"} else path
+        self.filepath = str(stem) + self.kind
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.first, self.last = context.scene.frame_start, context.scene.frame_end
+        return super().invoke(context, event)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split, layout.use_property_decorate = True, False
+        column = layout.column()
+        column.prop(self, "kind")
+        column.prop(self, "axes" if self.kind == ".ply" else "version")
+        column.prop(self, "level")
+        column.prop(self, "local")
+        column.prop(self, "attached")
+        header, body = layout.panel("LOOKALIKE_export_animation", default_closed=False)
+        header.use_property_split = False
+        header.prop(self, "animation")
+        if body is not None:
+            body.active = self.animation
+            column = body.column(align=True)
+            for name in ("first", "last", "step"):
+                column.prop(self, name)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from .exporting import export_sequence, export_splats
+
+        self.check(context)
+        path = Path(bpy.path.abspath(self.filepath))
+        source = splat_source(context, self.avatar)
+        options = {"level": _level(self.level), "axes": self.axes, "spz_version": int(self.version)}
+        options |= {"local": self.local, "attached": self.attached}
+        if not self.animation:
+            self.report({"INFO"}, f"Wrote {export_splats(source, path, **options)}")
+            return {"FINISHED"}
+        self._frames = export_sequence(source, path, self.first, self.last, self.step, **options)
+        self._written, self._count = 0, len(range(self.first, self.last + 1, self.step))
+        if bpy.app.background or context.window is None:
+            for _ in self._frames:
+                self._written += 1
+            return self._ended(context)
+        self._timer = context.window_manager.event_timer_add(0.01, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        context.window_manager.progress_begin(0, max(self._count, 1))
+        return {"RUNNING_MODAL"}
+
+    @reported_event
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """One frame a tick; Esc ends it, and what is written stays."""
+        if event.type == "ESC":
+            self._frames.close()
+            self._stop(context)
+            self.report({"WARNING"}, f"Stopped after {self._written} of {self._count} files")
+            return {"CANCELLED"}
+        if event.type != "TIMER":
+            return {"RUNNING_MODAL"}
+        try:
+            path = next(self._frames, None)
+        except Exception:
+            self._stop(context)
+            raise
+        if path is None:
+            self._stop(context)
+            return self._ended(context)
+        self._written += 1
+        context.window_manager.progress_update(self._written)
+        context.workspace.status_text_set(f"Lookalike: {path.name}, {self._written} of {self._count}   |   Esc stops")
+        return {"RUNNING_MODAL"}
+
+    _frames: Iterator[Path]
+    _timer: bpy.types.Timer
+    _written: int
+    _count: int
+
+    def _stop(self, context: bpy.types.Context) -> None:
+        context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        context.workspace.status_text_set(None)
+
+    def _ended(self, context: bpy.types.Context) -> set[str]:
+        self.report({"INFO"}, f"Wrote {self._written} files")
+        return {"FINISHED"}
+
+
+class LOOKALIKE_OT_export_gltf(_Export, Operator):
+    """Write splats (KHR_gaussian_splatting), rig as skin, and expressions as morph targets with ARKit's names"""
+
+    bl_idname = "lookalike.export_gltf"
+    bl_label = "Export Avatar as glTF"
+    bl_options = {"PRESET"}
+
+    filename_ext = ".glb"
+    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})
+    posed: BoolProperty(
+        name="As Posed",
+        description="Let splats and rig stand as at this frame; otherwise at rest, and the file can become an avatar again",
+        default=False,
+    )
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from .exporting import export_glb
+
+        path = export_glb(api.avatar(self.avatar), bpy.path.abspath(self.filepath), level=_level(self.level), posed=self.posed)
+        self.report({"INFO"}, f"Wrote {path}")
+        return {"FINISHED"}
+
+
+class LOOKALIKE_OT_export_lam(_Export, Operator):
+    """Write the zip that LAM's web viewer and OpenAvatarChat play, with this person's own shape in its mesh"""
+
+    bl_idname = "lookalike.export_lam"
+    bl_label = "Export Avatar for the Web (LAM)"
+    bl_options = {"PRESET"}
+
+    filename_ext = ".zip"
+    filter_glob: StringProperty(default="*.zip", options={"HIDDEN"})
+    level: EnumProperty(name="Detail", description="Level of detail that is written", items=LEVELS, default="0")
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from .exporting import export_lam
+
+        path = export_lam(api.avatar(self.avatar), bpy.path.abspath(self.filepath), level=_level(self.level))
+        self.report({"INFO"}, f"Wrote {path}")
+        return {"FINISHED"}
+
+
+class LOOKALIKE_OT_import_splats(Operator, ImportHelper):
+    """Import Gaussian splats (.ply, .spz, .glb, LAM's .zip) as an object that can be attached to a head; our own .glb as an avatar"""
+
+    bl_idname = "lookalike.import_splats"
+    bl_label = "Import Gaussian Splats"
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
+
+    filename_ext = ".ply"
+    filter_glob: StringProperty(default="*.ply;*.spz;*.glb;*.zip", options={"HIDDEN"})
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    files: CollectionProperty(type=OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
+    axes: EnumProperty(name="Axes", description="Which way a .ply's axes point, where it does not say so itself", items=AXES, default="rdf")
+    scale: FloatProperty(
+        name="Scale", description="Metres for one unit of the file", default=1.0, min=1e-6, max=1e6, soft_min=0.01, soft_max=100
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.directory and self.files:  # dropped: the files are known
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from . import import_lam, import_splats
+        from .importing import import_glb_avatar
+
+        chosen = [Path(self.directory) / file.name for file in self.files if file.name]
+        for path in chosen or [Path(bpy.path.abspath(self.filepath))]:
+            if path.suffix.lower() == ".zip":
+                made = import_lam(path)
+            elif path.suffix.lower() == ".glb" and (avatar := import_glb_avatar(path, context.scene.collection)) is not None:
+                api.select_avatar(avatar)
+                api.welcome_avatar(avatar)
+                self.report({"INFO"}, f"Imported the avatar {avatar.name}")
+                continue
+            else:
+                made = import_splats(path, axes=self.axes, scale=self.scale)
+            count = len(made.data.attributes["position"].data)
+            self.report({"INFO"}, f"Imported {count:,} splats from {path.name}")
+        return {"FINISHED"}
+
+
+class LOOKALIKE_OT_attach_to_head(Operator):
+    """Let the selected objects (hair as mesh, curves or splats, glasses, a hat) follow the avatar's head from where they stand"""
+
+    bl_idname = "lookalike.attach_to_head"
+    bl_label = "Attach to Head"
+    bl_options = {"REGISTER", "UNDO"}
+
+    avatar: StringProperty(
+        name="Avatar", description="Name of the avatar; empty for the selected or only one", options={"HIDDEN", "SKIP_SAVE"}
+    )
+    hide_hair: BoolProperty(name="Hide Own Hair", description="Hide the avatar's own hair, as Hide Region does", default=False)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not api.avatars(context.scene):
+            cls.poll_message_set("There is no avatar in the scene")
+            return False
+        if not _loose(context):
+            cls.poll_message_set("Select the objects to attach, and the avatar if there are several")
+            return False
+        return True
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..editing import hide_region
+        from . import attach_to_head
+
+        loose, avatar = _loose(context), self._avatar(context)
+        for obj in loose:
+            attach_to_head(obj, avatar)
+        if self.hide_hair:
+            hide_region(avatar, "HAIR")
+        self.report({"INFO"}, f"Attached {', '.join(obj.name for obj in loose)} to {avatar.name}")
+        return {"FINISHED"}
+
+    def _avatar(self, context: bpy.types.Context) -> bpy.types.Collection:
+        from ..avatar import avatar_of
+
+        parts = [avatar_of(o) for o in context.selected_objects if o.lookalike.role in {"ARMATURE", "HEAD", "SPLATS"}]
+        return api.avatar(self.avatar or next((avatar.name for avatar in parts if avatar is not None), ""))
+
+
+class LOOKALIKE_OT_detach_from_head(Operator):
+    """Take the selected objects off the avatar's head; they stay where they are"""
+
+    bl_idname = "lookalike.detach_from_head"
+    bl_label = "Detach from Head"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not any(o.parent is not None and o.parent.lookalike.role == "ARMATURE" for o in _loose(context)):
+            cls.poll_message_set("Select objects that are attached to an avatar's head")
+            return False
+        return True
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from . import detach
+
+        for obj in _loose(context):
+            if obj.parent is not None and obj.parent.lookalike.role == "ARMATURE":
+                detach(obj, context.scene)
+        return {"FINISHED"}
+
+
+def _loose(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """Selected objects that are not parts of an avatar."""
+    return [o for o in context.selected_objects if o.lookalike.role in {"NONE", "CLOUD"} and o.library is None]
+
+
+def draw_import(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """Entry of File > Import."""
+    menu.layout.operator(LOOKALIKE_OT_import_splats.bl_idname, text="Gaussian Splats (.ply/.spz/.glb/.zip)")
+
+
+def draw_export(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """Entries of File > Export."""
+    menu.layout.operator(LOOKALIKE_OT_export_splats.bl_idname, text="Gaussian Splats (.ply/.spz)")
+    menu.layout.operator(LOOKALIKE_OT_export_gltf.bl_idname, text="Lookalike Avatar with Splats (.glb)")
+    menu.layout.operator(LOOKALIKE_OT_export_lam.bl_idname, text="Lookalike Avatar for the Web (LAM .zip)")
+
+
+CLASSES = (
+    LOOKALIKE_OT_export_splats,
+    LOOKALIKE_OT_export_gltf,
+    LOOKALIKE_OT_export_lam,
+    LOOKALIKE_OT_import_splats,
+    LOOKALIKE_OT_attach_to_head,
+    LOOKALIKE_OT_detach_from_head,
+)
