@@ -1,0 +1,214 @@
+"""Final frames look like the viewport: engines, view transforms, cameras, occlusion, motion, shadows."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+
+from .conftest import close_up, over_grey
+
+EEVEE = "BLENDER_EEVEE" if bpy.app.version >= (5, 0) else "BLENDER_EEVEE_NEXT"
+
+
+def test_cycles_renders_what_the_viewport_shows(avatar, render, expected) -> None:
+    final, viewport = render(), expected(avatar)
+    assert viewport[..., 3].mean() > 0.1, "the avatar is in the picture"
+    assert close_up(final, viewport) > 26
+
+
+def test_eevee_renders_what_the_viewport_shows(avatar, render, expected) -> None:
+    scene = bpy.context.scene
+    scene.render.engine, scene.eevee.taa_render_samples = EEVEE, 32
+    assert close_up(render(), expected(avatar)) > 26
+
+
+@pytest.mark.parametrize("transform", ["AgX", "Filmic"])
+def test_view_transform_does_not_change_the_avatar(avatar, part, render, expected, transform) -> None:
+    scene = bpy.context.scene
+    scene.view_settings.view_transform = transform
+    untouched = render("untouched")
+    part("rendering.preparation").prepare_scenes()
+    fitted, viewport = render("fitted"), expected(avatar)
+    assert close_up(fitted, viewport) > 23
+    assert close_up(fitted, viewport) > close_up(untouched, viewport) + 2
+
+
+def test_exposure_of_the_scene_is_taken_back(avatar, render, expected) -> None:
+    bpy.context.scene.view_settings.exposure = 1.5
+    assert close_up(render(), expected(avatar)) > 26
+
+
+@pytest.mark.parametrize("kind", ["orthographic", "shifted", "vertical sensor", "half size"])
+def test_every_camera(avatar, render, expected, kind) -> None:
+    scene = bpy.context.scene
+    camera = scene.camera.data
+    if kind == "orthographic":
+        camera.type, camera.ortho_scale = "ORTHO", 0.35
+    elif kind == "shifted":
+        camera.shift_x, camera.shift_y = 0.15, -0.1
+    elif kind == "vertical sensor":
+        camera.sensor_fit, camera.sensor_height = "VERTICAL", 30
+    else:
+        scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 400, 320, 50
+    bpy.context.view_layer.update()
+    assert close_up(render(), expected(avatar)) > 25
+
+
+def test_size_of_a_pixel_is_the_cameras(avatar, part) -> None:
+    scene, get = bpy.context.scene, part("avatar.binding_nodes").get_input
+    obj = avatar.splats[2]
+
+    def pixel() -> float:
+        bpy.context.view_layer.update()
+        evaluated = obj.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        return get(evaluated.modifiers[part("rendering.modifier").MODIFIER_NAME], "Pixel")
+
+    def from_projection() -> float:
+        size = scene.render.resolution_x, scene.render.resolution_y
+        return 2 / scene.camera.calc_matrix_camera(bpy.context.evaluated_depsgraph_get(), x=size[0], y=size[1])[0][0] / size[0]
+
+    assert pixel() == pytest.approx(from_projection(), rel=1e-4)
+    scene.render.resolution_x, scene.render.resolution_y = 100, 300
+    assert pixel() == pytest.approx(from_projection(), rel=1e-4)
+    scene.camera.data.sensor_fit = "VERTICAL"
+    assert pixel() == pytest.approx(from_projection(), rel=1e-4)
+    scene.camera.data.lens = 85
+    assert pixel() == pytest.approx(from_projection(), rel=1e-4)
+
+
+def test_drivers_need_no_python(avatar) -> None:
+    """A farm that forbids scripts in files evaluates them all the same."""
+    drivers = [curve.driver for obj in avatar.splats.values() for curve in obj.animation_data.drivers]
+    assert drivers
+    assert all(driver.is_valid for driver in drivers)
+    assert all(driver.is_simple_expression for driver in drivers if driver.type == "SCRIPTED")
+
+
+def test_viewport_pays_nothing(avatar, part) -> None:
+    """The quads exist in final frames only: what the viewport evaluates are points."""
+    obj = avatar.splats[2]
+    evaluated = obj.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    assert len(evaluated.data.polygons) == 0
+    assert len(evaluated.data.vertices) == len(obj.data.vertices)
+
+
+def cube(location: tuple[float, float, float], size: float) -> bpy.types.Object:
+    bpy.ops.mesh.primitive_cube_add(size=size, location=location)
+    made = bpy.context.object
+    material = bpy.data.materials.new("grey")
+    made.data.materials.append(material)
+    return made
+
+
+def test_meshes_hide_the_avatar_and_are_hidden_by_it(avatar, render) -> None:
+    world = bpy.data.worlds.new("white")
+    world.color = (1, 1, 1)
+    bpy.context.scene.world = world
+    alone = render("alone")
+    before = cube((0.12, -0.2, 0.05), 0.05)
+    hidden = render("before")
+    bpy.data.objects.remove(before)
+    cube((-0.2, 0.38, -0.08), 0.3)
+    behind = render("behind")
+    solid = alone[..., 3] > 0.97
+    covered = solid & (np.abs(over_grey(hidden) - over_grey(alone)).max(-1) > 0.15)
+    assert 0.02 * solid.sum() < covered.sum() < 0.6 * solid.sum(), "the near cube covers a part of the face"
+    through = solid & (np.abs(over_grey(behind) - over_grey(alone)).max(-1) > 0.15)
+    assert through.sum() < 0.02 * solid.sum(), "the far cube is hidden by it"
+    assert (behind[..., 3] > alone[..., 3] + 0.9).sum() > 500, "and seen beside it"
+
+
+def test_edges_are_anti_aliased(avatar, render) -> None:
+    cube((0.12, -0.2, 0.05), 0.05)
+    alpha = render()[..., 3]
+    assert ((alpha > 0.1) & (alpha < 0.9)).sum() > 50
+
+
+def test_avatar_throws_a_shadow(avatar, part, render) -> None:
+    scene = bpy.context.scene
+    bpy.ops.mesh.primitive_plane_add(size=4, location=(0, 0.3, 0), rotation=(1.5708, 0, 0))
+    bpy.context.object.data.materials.append(bpy.data.materials.new("wall"))
+    sun = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
+    sun.data.energy, sun.rotation_euler = 3.0, (0.9, 0.3, 0.6)
+    scene.collection.objects.link(sun)
+    caster = part("rendering.shadow").caster_of(avatar.collection)
+    shadow = render("shadow")
+    caster.hide_render = True
+    none = render("none")
+    darker = (over_grey(none) - over_grey(shadow)).max(-1) > 0.2
+    assert darker.sum() > 200
+    caster.hide_render = False
+    avatar.collection.hide_render = True
+    bare = render("bare")
+    assert close_up(bare, none) < 30, "the caster itself is never seen, the avatar is"
+
+
+def test_motion_blur_follows_the_head(avatar, render) -> None:
+    scene = bpy.context.scene
+    for frame, place in ((1, -0.05), (3, 0.05)):
+        avatar.armature.location.x = place
+        avatar.armature.keyframe_insert("location", index=0, frame=frame)
+    sharp = render("sharp", 2)
+    scene.render.use_motion_blur, scene.render.motion_blur_shutter = True, 1.0
+    blurred = render("blurred", 2)
+    partial = lambda picture: ((picture[..., 3] > 0.05) & (picture[..., 3] < 0.95)).sum()
+    assert partial(blurred) > 2 * partial(sharp)
+    columns = lambda picture: (picture[..., 3] * np.arange(picture.shape[1])).sum() / picture[..., 3].sum()
+    assert abs(columns(blurred) - columns(sharp)) < 2.0, "about the frame's own place"
+
+
+def test_motion_blur_follows_the_jaw_too(avatar, render) -> None:
+    """Deformation, not only movement of the object."""
+    jaw = avatar.armature.pose.bones["jaw"]
+    for frame, angle in ((1, 0.0), (3, 2.0)):
+        jaw.rotation_euler.x = angle
+        jaw.keyframe_insert("rotation_euler", index=0, frame=frame)
+    sharp = render("sharp", 2)
+    bpy.context.scene.render.use_motion_blur = True
+    bpy.context.scene.render.motion_blur_shutter = 1.0
+    blurred = render("blurred", 2)
+    for obj in avatar.splats.values():
+        obj.cycles.use_deform_motion = False
+    assert close_up(blurred, sharp) < close_up(render("stiff", 2), sharp) - 3
+
+
+def test_frames_do_not_depend_on_their_order(avatar, render) -> None:
+    key = avatar.head.data.shape_keys.key_blocks["mouthSmile"]
+    for frame, value in ((1, 0.0), (5, 1.0)):
+        key.value = value
+        key.keyframe_insert("value", frame=frame)
+    first = render("a", 3)
+    render("b", 5)
+    render("c", 1)
+    assert np.array_equal(render("d", 3), first)
+
+
+def test_camera_of_a_marker_is_the_one_that_splats_face(avatar, render, expected) -> None:
+    scene = bpy.context.scene
+    other = bpy.data.objects.new("other", scene.camera.data.copy())
+    other.matrix_world = scene.camera.matrix_world.copy()
+    other.location.x = -0.4
+    other.rotation_euler.z *= -1
+    scene.collection.objects.link(other)
+    for frame, camera in ((1, scene.camera), (10, other)):
+        scene.timeline_markers.new(camera.name, frame=frame).camera = camera
+    final = render("other", 10)
+    assert scene.camera == other
+    assert close_up(final, expected(avatar)) > 25
+
+
+def test_layers_carry_depth_and_cryptomatte(avatar, tmp_path) -> None:
+    """A compositor gets the avatar's own mask and depth, as of any object."""
+    scene = bpy.context.scene
+    layer = bpy.context.view_layer
+    layer.use_pass_z = layer.use_pass_cryptomatte_object = True
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "MULTI_LAYER_IMAGE"
+    settings.file_format = "OPEN_EXR_MULTILAYER"
+    scene.render.filepath = str(tmp_path / "layers.exr")
+    bpy.ops.render.render(write_still=True)
+    header = (tmp_path / "layers.exr").read_bytes()[:20000]
+    for name in (b"Combined", b"Depth", b"CryptoObject00", b"cryptomatte/"):
+        assert name in header, name
