@@ -30,7 +30,7 @@ OFFSETS = {"jaw": "arkit_jaw", "eye_left": "arkit_eye_left", "eye_right": "arkit
 CONTROLS, MECHANISM = "Face Board", "Face Mechanism"
 """Bone collections: what is clicked, and what is hidden."""
 
-GAZE_DISTANCE = 3.0
+GAZE_DISTANCE = 2.0
 """How far before the eyes the gaze target lies, in heights of the rig mesh."""
 
 

@@ -51,7 +51,7 @@ VISEMES: dict[str, Preset] = {
     "TH": Preset("TH", sided(jawOpen=0.18, tongueOut=0.3, mouthLowerDown_=0.25, mouthUpperUp_=0.15), MOUTH),
     "DD": Preset("T D", sided(jawOpen=0.14, mouthLowerDown_=0.3, mouthUpperUp_=0.2, mouthStretch_=0.1), MOUTH),
     "kk": Preset("K G", sided(jawOpen=0.22, mouthLowerDown_=0.2, mouthUpperUp_=0.15, mouthStretch_=0.15), MOUTH),
-    "CH": Preset("CH J SH", sided(jawOpen=0.1, mouthFunnel=0.6, mouthLowerDown_=0.25, mouthUpperUp_=0.2), MOUTH),
+    "CH": Preset("CH SH", sided(jawOpen=0.1, mouthFunnel=0.6, mouthLowerDown_=0.25, mouthUpperUp_=0.2), MOUTH),
     "SS": Preset("S Z", RHUBARB["B"], MOUTH),
     "nn": Preset("N L", RHUBARB["H"], MOUTH),
     "RR": Preset("R", sided(jawOpen=0.15, mouthFunnel=0.4, mouthPucker=0.3), MOUTH),

@@ -49,7 +49,9 @@ def grouped(names: Iterable[str], containing: str = "") -> list[tuple[str, str, 
 
 
 def rows(names: Sequence[str], symmetric: bool) -> list[tuple[str, ...]]:
-    """The names of a group as a panel's rows: (one,) or (left, right). With `symmetric`, the control of both sides in place of the two."""
+    """The names of a group as a panel's rows: (one,) or (left, right). Pairs first.
+
+    With `symmetric`, the control of both sides in place of the two."""
     have = set(names)
     shown: list[tuple[str, ...]] = []
     for name in names:
@@ -65,7 +67,7 @@ def rows(names: Sequence[str], symmetric: bool) -> list[tuple[str, ...]]:
             shown.append((name,))
         elif side == "Left":
             shown.append((name, partner))
-    return shown
+    return sorted(shown, key=len, reverse=True)
 
 
 def readable(name: str) -> str:

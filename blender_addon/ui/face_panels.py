@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import bpy
 from bpy.types import Panel
 
@@ -13,6 +15,24 @@ from .wrapping import draw_wrapped
 
 OPEN_AT_FIRST = {"eyes", "mouth"}
 SELECT = "RESTRICT_SELECT_OFF"
+
+
+NARROW = 250
+"""Pixels of the sidebar, at scale 1, below which names and sliders are laid under one another."""
+
+
+def is_narrow(context: bpy.types.Context) -> bool:
+    """True where the sidebar has no room for two things in a row."""
+    return context.region is not None and context.region.width < NARROW * (context.preferences.system.ui_scale or 1.0)
+
+
+def _beside(layout: bpy.types.UILayout, context: bpy.types.Context) -> tuple[bpy.types.UILayout, bpy.types.UILayout]:
+    """Where a heading goes, and its sliders: beside it, or below it in a narrow sidebar."""
+    if is_narrow(context):
+        column = layout.column(align=True)
+        return column, column
+    split = layout.split(factor=0.34)
+    return split, split.column(align=True)
 
 
 class LOOKALIKE_PT_pose(ActiveAvatarPanel, Panel):
@@ -28,19 +48,18 @@ class LOOKALIKE_PT_pose(ActiveAvatarPanel, Panel):
 
         avatar = active(context)
         for heading, controls in bone_controls(avatar):
-            split = self.layout.split(factor=0.34)
-            split.operator("lookalike.select_bone", text=heading).bone = controls[0][0].name
-            column = split.column(align=True)
+            button, column = _beside(self.layout, context)
+            button.operator("lookalike.select_bone", text=heading).bone = controls[0][0].name
             for bone, axis, label in controls:
                 row = column.row(align=True)
                 row.prop(bone, "rotation_euler", index=axis, text=label)
                 row.prop_decorator(bone, "rotation_euler", index=axis)
         bones = gaze_bones(avatar)
         if bones:
-            split = self.layout.split(factor=0.34)
-            split.operator("lookalike.select_bone", text="Gaze").bone = bones[0].name
-            row = split.row(align=True)
-            row.prop(bones[0], '["follow"]', text="Follow Target", slider=True)
+            button, column = _beside(self.layout, context)
+            button.operator("lookalike.select_bone", text="Gaze").bone = bones[0].name
+            row = column.row(align=True)
+            row.prop(bones[0], '["follow"]', text="Follow", slider=True)
             row.prop_decorator(bones[0], '["follow"]')
 
 
@@ -66,7 +85,9 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
             layout.operator("lookalike.add_controls", icon="ARMATURE_DATA")
         bar = layout.row(align=True)
         bar.prop(state, "expression_filter", text="", icon="VIEWZOOM", placeholder="Filter")
-        bar.prop(state, "symmetric", text="", icon="MOD_MIRROR")
+        mirror = bar.row(align=True)
+        mirror.enabled = board and state.face_layer == "face"  # ARKit's shapes are the two sides of a capture
+        mirror.prop(state, "symmetric", text="", icon="MOD_MIRROR")
         channels = expression_channels(avatar, state.face_layer if board else "face")
         groups = grouped(channels, state.expression_filter)
         if not groups:
@@ -112,12 +133,15 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
             row.prop(channel.holder, channel.path, text=readable(name), slider=True)
             row.prop_decorator(channel.holder, channel.path)
             return
+        if is_narrow(bpy.context):
+            for name, channel in line:
+                column.prop(channel.holder, channel.path, text=re.sub(r" (L|R)\w+$", r" \1", readable(name)), slider=True)
+            return
         split = column.split(factor=0.4, align=True)
         split.label(text=readable(line[0][0]).removesuffix(" Left"))
-        row = split.row(align=True)
+        sides = split.row(align=True)  # no dots that key here: a narrow sidebar has no room for them beside two numbers
         for (_name, channel), side in zip(line, "LR", strict=True):
-            row.prop(channel.holder, channel.path, text=side, slider=True)
-            row.prop_decorator(channel.holder, channel.path)
+            sides.prop(channel.holder, channel.path, text=side, slider=True)
 
 
 class LOOKALIKE_PT_presets(ActiveAvatarPanel, Panel):
