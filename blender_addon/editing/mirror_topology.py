@@ -40,9 +40,15 @@ def _grow_part(vertices: F32, faces: I32, own: np.ndarray, neighbours: dict[tupl
                 target = np.roll(faces[other][::-1], turn)
                 if np.abs(vertices[target] - mirrored).max() < 0.02:
                     found = _grow(faces, neighbours, seed, target)
-                    if len(found) >= _ENOUGH * count:
+                    if len(found) >= _ENOUGH * count and _near(vertices, found):
                         return found
     return {}
+
+
+def _near(vertices: F32, pairs: dict[int, int]) -> bool:
+    """Whether the pairs lie about where a mirror puts them: a regular mesh has other symmetries too."""
+    distance = np.linalg.norm(vertices[list(pairs)] * np.float32([-1, 1, 1]) - vertices[list(pairs.values())], axis=1)
+    return bool(np.median(distance) < 0.008 and distance.max() < 0.04)
 
 
 def _grow(faces: I32, neighbours: dict[tuple[int, int], int], seed: int, target: np.ndarray) -> dict[int, int]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 import bpy
 import numpy as np
 from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntVectorProperty, StringProperty
-from bpy.types import Operator, OperatorStrokeElement
+from bpy.types import Operator
 
 from ..interchange.source import has_source, splat_source
 from ..operators.reporting import reported, reported_event
 from . import overlay
 from .live import LiveStroke
-from .settings import MODES, OPPOSITE
+from .settings import MODES, OPPOSITE, LOOKALIKE_PG_point
 
 
 class _OnSplats:
@@ -45,7 +45,7 @@ class _OnAvatar(_OnSplats):
 class _Gesture(_OnSplats):
     """Draw something with the left mouse button held, then execute. The view that it was drawn in is kept."""
 
-    points: CollectionProperty(type=OperatorStrokeElement, options={"HIDDEN", "SKIP_SAVE"})
+    points: CollectionProperty(type=LOOKALIKE_PG_point, options={"HIDDEN", "SKIP_SAVE"})
     view: FloatVectorProperty(name="View", description="World to view space", size=16, options={"HIDDEN", "SKIP_SAVE"})
     window: FloatVectorProperty(name="Window", description="View to clip space", size=16, options={"HIDDEN", "SKIP_SAVE"})
     region: IntVectorProperty(

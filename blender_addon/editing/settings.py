@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, PointerProperty
 from bpy.types import PropertyGroup
 
 MODES = (
@@ -24,6 +24,12 @@ OPPOSITE = {
     "GROW": "SHRINK",
     "MIRROR": "MIRROR",
 }
+
+
+class LOOKALIKE_PG_point(PropertyGroup):
+    """One point of a stroke or an outline."""
+
+    mouse: FloatVectorProperty(name="Pixel", description="Pixels from the region's lower left corner", size=2)
 
 
 class LOOKALIKE_PG_edit(PropertyGroup):
@@ -47,7 +53,7 @@ class LOOKALIKE_PG_edit(PropertyGroup):
     )
 
 
-CLASSES = (LOOKALIKE_PG_edit,)
+CLASSES = (LOOKALIKE_PG_point, LOOKALIKE_PG_edit)
 
 
 def attach() -> None:

@@ -83,11 +83,13 @@ def detach(obj: bpy.types.Object, scene: bpy.types.Scene) -> None:
 def _place(name: str, cloud: SplatCloud, collection: bpy.types.Collection | None) -> bpy.types.Object:
     obj = cloud_object(name, cloud)
     (collection or bpy.context.collection).objects.link(obj)
-    for other in bpy.context.view_layer.objects.selected[:]:
+    layer = bpy.context.view_layer
+    layer.update()  # only then it knows the object
+    for other in list(layer.objects.selected):
         other.select_set(False)
-    if obj.name in bpy.context.view_layer.objects:
+    if obj.name in layer.objects:
         obj.select_set(True)
-        bpy.context.view_layer.objects.active = obj
+        layer.objects.active = obj
     return obj
 
 
