@@ -432,6 +432,47 @@ def import_motion(
     return report
 
 
+def start_live(avatar: bpy.types.Collection, port: int = 11111, from_network: bool = False) -> int:
+    """Listen for Live Link Face packets and show them on the avatar's ARKit layer; returns the port.
+
+    Args:
+        port: UDP; 0 takes a free one.
+        from_network: from other computers and phones too, which needs Blender's online access; else from this computer only.
+    Raises:
+        LookalikeError: online access is off, the port is taken, or the avatar cannot be given controls.
+    """
+    from .avatar import BlenderAvatar
+    from .live import stream
+    from .protocol import LookalikeError
+
+    if from_network and not bpy.app.online_access:
+        raise LookalikeError("Blender must not use the network", "allow online access in Preferences > System")
+    return stream.start(BlenderAvatar(avatar.session_uid), "0.0.0.0" if from_network else "127.0.0.1", port)  # noqa: S104 - asked for
+
+
+def record_live(**options: Any) -> TakeReport | None:
+    """Begin to record the live stream, and return None; or, while recording, key what came (`avatar.TakeOptions`) and tell what."""
+    from .avatar import TakeOptions
+    from .live import stream
+
+    if stream.recording() is None:
+        stream.record()
+        return None
+    report = stream.finish(TakeOptions(**{"start": float(stream.first_frame()), **options}))
+    bpy.context.scene.frame_end = max(bpy.context.scene.frame_end, report.last)
+    return report
+
+
+def stop_live() -> TakeReport | None:
+    """Stop listening; a recording that runs is keyed first, and told."""
+    from .live import stream
+
+    try:
+        return record_live() if stream.recording() else None
+    finally:
+        stream.stop()
+
+
 def _controls(avatar: bpy.types.Collection, layer: str, group: str) -> list[Channel]:
     from .avatar import expression_channels
     from .ui.expression_groups import group_of

@@ -18,7 +18,7 @@ from .editing import panels as edit_panels
 from .editing import settings as edit_settings
 from .interchange import assets, drop
 from .interchange import operators as interchange_operators
-from .operators import animation, avatars, files, photos
+from .operators import animation, avatars, files, live, photos
 from .operators import backend as backend_operators
 from .operators import jobs as job_operators
 from .rendering import handlers as rendering_handlers
@@ -33,11 +33,13 @@ CLASSES: tuple[type, ...] = (
     *files.CLASSES,
     *avatars.CLASSES,
     *animation.CLASSES,
+    *live.CLASSES,
     *backend_operators.CLASSES,
     *file_handlers.CLASSES,
     *avatar_list.CLASSES,
     *create_panel.CLASSES,
     *avatar_panels.CLASSES,
+    *face_panels.CLASSES,
     *edit_settings.CLASSES,
     *interchange_operators.CLASSES,
     *assets.CLASSES,
@@ -120,4 +122,8 @@ def _end_session() -> None:
         jobs.cancel_all()
         tick.stop()
         work.end_threads()
+    if f"{__package__}.live.stream" in sys.modules:
+        from .live import stream
+
+        stream.stop()
     backend.stop()

@@ -14,7 +14,7 @@ from .take import F64, MAX_FRAMES, MotionError, Take, even_times
 
 RATES = (24, 25, 30, 48, 50, 60, 120)
 _TIMECODE = re.compile(r"\s*(\d{1,2})[:;](\d{1,2})[:;](\d{1,2})[:;.](\d{1,3})(\.\d+)?\s*")
-_ANGLES = ("HeadYaw", "HeadPitch", "HeadRoll")
+ANGLES = ("HeadYaw", "HeadPitch", "HeadRoll")
 """Epic's rotators look up, turn and tilt to the subject's right with positive angles; ours nod down, turn left, tilt right."""
 
 
@@ -41,7 +41,7 @@ def read_csv(text: str, source: str, fps: float = 0.0) -> Take:
     values = np.array([[_number(row[i]) if i < len(row) else np.nan for i in range(len(header))] for row in rows]).reshape(-1, len(header))
     torn = sum(len(row) < len(header) for row in rows)
     arkit = {shape: values[:, i] for i, name in enumerate(header) if (shape := arkit_name(name)) is not None}
-    pose = {"neck": _head(header, values)} if set(_ANGLES) <= set(header) else {}
+    pose = {"neck": _head(header, values)} if set(ANGLES) <= set(header) else {}
     times, rate, notes = _times(header, rows, fps)
     if torn:
         notes += (f"{torn} rows are shorter than the header: what they lack was interpolated",)
@@ -53,12 +53,15 @@ def read_csv(text: str, source: str, fps: float = 0.0) -> Take:
 
 _EYES = {f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll")}
 """The eyes' angles, which eyeLook* repeat."""
-_KNOWN = {"Timecode", "BlendShapeCount", "BlendshapeCount", *_ANGLES, *_EYES}
+_KNOWN = {"Timecode", "BlendShapeCount", "BlendshapeCount", *ANGLES, *_EYES}
 
 
 def _head(header: list[str], values: F64) -> F64:
-    """[T, 3] axis-angle: turned, then nodded, then tilted. Radians, as the app's recordings have them."""
-    pitch, yaw, roll = (values[:, header.index(name)] for name in ("HeadPitch", "HeadYaw", "HeadRoll"))
+    return head_turns(*(values[:, header.index(name)] for name in ANGLES))
+
+
+def head_turns(yaw: F64, pitch: F64, roll: F64) -> F64:
+    """[T, 3] axis-angle of the app's head angles [T]: turned, then nodded, then tilted. Radians, as the app writes them."""
     still = np.zeros_like(yaw)
     turn, nod, tilt = np.stack([still, -yaw, still], -1), np.stack([-pitch, still, still], -1), np.stack([still, still, roll], -1)
     return axis_angles(matrices(turn) @ matrices(nod) @ matrices(tilt))

@@ -180,8 +180,28 @@ class LOOKALIKE_PT_motion(ActiveAvatarPanel, Panel):
     bl_label = "Motion"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout, state = self.layout, session(context)
         layout.operator("lookalike.import_motion", text="Import Motion...", icon="IMPORT")
+        header, body = layout.panel("LOOKALIKE_live", default_closed=True)
+        header.label(text="Live Link Face")
+        if body is None:
+            return
+        from ..live import stream
+
+        recorded = stream.recording()
+        if stream.running():
+            row = body.row(align=True)
+            if recorded is None:
+                row.operator("lookalike.record_live", text="Record", icon="REC")
+            else:
+                row.operator("lookalike.record_live", text=f"Key {recorded} Frames", icon="KEYINGSET", depress=True)
+            row.operator("lookalike.stop_live", text="", icon="CANCEL")
+        else:
+            column = body.column(align=True)
+            column.prop(state, "live_from", text="")
+            column.prop(state, "live_port")
+            body.operator("lookalike.start_live", text="Listen", icon="PLAY")
+        draw_wrapped(body, context, stream.status(), "INFO")
 
 
 CLASSES = (LOOKALIKE_PT_pose, LOOKALIKE_PT_expressions, LOOKALIKE_PT_presets, LOOKALIKE_PT_motion)

@@ -106,6 +106,15 @@ class LOOKALIKE_PG_session(PropertyGroup):
         name="Strength", description="How much of a preset is set", subtype="FACTOR", default=1.0, min=0.0, max=1.0
     )
     preset_key: BoolProperty(name="Key Presets", description="Insert keyframes on what a preset sets", default=False)
+    live_port: IntProperty(name="Port", description="UDP port that the phone sends to", default=11111, min=1024, max=65535)
+    live_from: EnumProperty(
+        name="From",
+        description="Who may send",
+        items=(
+            ("LOCAL", "This Computer", "Only programs on this computer"),
+            ("NETWORK", "Network", "Phones and computers of the network; needs Blender's online access"),
+        ),
+    )
     expression_filter: StringProperty(
         name="Filter", description="Show only the expressions whose names contain this text", options={"TEXTEDIT_UPDATE"}
     )
