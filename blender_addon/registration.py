@@ -46,7 +46,6 @@ CLASSES: tuple[type, ...] = (
     *drop.CLASSES,
     *edit_operators.CLASSES,
     *edit_panels.CLASSES,
-    *face_panels.CLASSES,
 )
 
 

@@ -1,6 +1,7 @@
 """Epic's Live Link Face over UDP, protocol 6: one packet a frame, 52 shapes and nine angles as big-endian floats.
 
-uint8 version | int32 length, device id | int32 length, subject | int32 frame, float32 subframe | int32 rate, int32 of | uint8 61 | 61 float32
+uint8 version | int32 length, device id | int32 length, subject |
+int32 frame, float32 subframe | int32 rate, int32 of | uint8 61 | 61 float32
 """
 
 from __future__ import annotations
