@@ -243,7 +243,7 @@ class _TrimShape(_Gesture):
             return {"CANCELLED"}
         return self.told(self.mode, self.choose(context))
 
-    def options(self):
+    def chosen_options(self):
         from .picking import Options
 
         return Options(through=self.through, mirror=self.mirror)
@@ -264,7 +264,7 @@ class LOOKALIKE_OT_trim_box(_TrimShape, Operator):
         from .picking import choose_box
 
         corner, opposite = tuple(self.points[0].mouse), tuple(self.points[-1].mouse)
-        return choose_box(splat_source(context, self.target), self.paint_view(context), corner, opposite, self.mode, self.options())
+        return choose_box(splat_source(context, self.target), self.paint_view(context), corner, opposite, self.mode, self.chosen_options())
 
 
 class LOOKALIKE_OT_trim_lasso(_TrimShape, Operator):
@@ -278,7 +278,7 @@ class LOOKALIKE_OT_trim_lasso(_TrimShape, Operator):
         from .picking import choose_lasso
 
         path = np.array([tuple(point.mouse) for point in self.points], np.float32)
-        return choose_lasso(splat_source(context, self.target), self.paint_view(context), path, self.mode, self.options())
+        return choose_lasso(splat_source(context, self.target), self.paint_view(context), path, self.mode, self.chosen_options())
 
 
 def _region_items(self: Operator, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
