@@ -83,9 +83,8 @@ def main(heads: str, count: int, first: int, samples: str | None, output: str) -
     if samples:
         _write(samples, seen)
     rows = np.array(list(seen.values()))
-    learned = learn(
-        Samples(rows[:, : COUNT * 3].reshape(-1, COUNT, 3), np.nan_to_num(rows[:, COUNT * 3 :]), ~np.isnan(rows[:, COUNT * 3 :]))
-    )
+    landmarks, missing = np.split(rows, [COUNT * 3], axis=1)
+    learned = learn(Samples(landmarks.reshape(-1, COUNT, 3), np.nan_to_num(missing), ~np.isnan(missing)))
     learned.save(Path(output))
     click.echo(f"learned from {len(rows)} heads: {output}")
 
@@ -162,7 +161,7 @@ def _read(path: str | None) -> dict[str, F64]:
 
 def _write(path: str, seen: dict[str, F64]) -> None:
     partial = Path(path).with_suffix(".part.npz")
-    np.savez(partial, **seen)
+    np.savez(partial, allow_pickle=False, **seen)
     os.replace(partial, path)
 
 

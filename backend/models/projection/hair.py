@@ -30,8 +30,8 @@ LEVEL = 0.02
 """Metres: what lies behind the outline stands no higher than the outline's hair within so much of its height."""
 THICK = 75
 """Percentile of the outline's heights that counts as the hair's thickness."""
-NAPE_FADE = 0.03
-"""Metres below the hairline of the nape where the hair's height has come to nothing."""
+NAPE_FADE = 0.045
+"""Metres above the hairline of the nape within which the hair comes to its full height."""
 FRONT_SHARE, FRONT_RAMP = 1.0, 0.007
 """Hair towards the camera stands as high as this share of the crown's, beginning so many metres behind the hairline."""
 _PASSES = 4
@@ -109,7 +109,7 @@ def _highest_behind(neutral: F32, total: NDArray, count: NDArray, above: NDArray
     """[V] upper bound of what no outline measured, metres: the bent membrane runs on upwards where it is held on one side only.
 
     Hair behind is as high as the crown's, or as the outline's at the same level where that is higher (long hair), and
-    ends below the hairline of the nape.
+    begins at the hairline of the nape.
     """
     bound = np.full(len(neutral), np.inf)
     measured = (count > 0) & above
@@ -117,7 +117,7 @@ def _highest_behind(neutral: F32, total: NDArray, count: NDArray, above: NDArray
         return bound
     found, level = total[measured] / count[measured], neutral[measured, 1]
     hairline = neutral[anatomy.scalp > 0.5, 1].min() if (anatomy.scalp > 0.5).any() else neutral[:, 1].min()
-    share = np.clip((neutral[:, 1] - hairline) / (NAPE_FADE * anatomy.unit) + 0.3, 0, 1)
+    share = np.clip((neutral[:, 1] - hairline) / (NAPE_FADE * anatomy.unit), 0, 1)
     behind = (count == 0) & above & (anatomy.face < 0.05) & (neutral[:, 2] < neutral[measured, 2].max())
     for vertex in np.flatnonzero(behind):
         near = np.abs(level - neutral[vertex, 1]) < LEVEL * anatomy.unit

@@ -32,10 +32,10 @@ def head_distance(p: Points) -> Points:
     Proportions of a mean adult at an interpupillary distance of 62.5 mm: head 153 mm wide, 185 mm long. Length, nape and the
     neck's slope are those of rendered ICT-FaceKit heads (seeds 20 to 28) that were brought onto this head's face.
     """
-    d = _ellipsoid(p, (0, 0.038, -0.0722), (0.0765, 0.078, 0.0932))
-    d = _blend(d, _ellipsoid(p, (0, -0.032, -0.052), (0.0665, 0.076, 0.056)), 0.022)
+    d = _ellipsoid(p, (0, 0.038, -0.0714), (0.0760, 0.078, 0.0920))
+    d = _blend(d, _ellipsoid(p, (0, -0.032, -0.051), (0.0620, 0.076, 0.054)), 0.022)
     d = _blend(d, _ellipsoid(p, (0, -0.082, -0.046), (0.040, 0.028, 0.050)), 0.015)
-    d = _blend(d, _capsule(p, (0, -0.04, -0.067), (0, -0.22, -0.136), 0.0545, 0.0575, 0.95), 0.034)
+    d = _blend(d, _capsule(p, (0, -0.04, -0.067), (0, -0.22, -0.151), 0.0520, 0.0570, 0.95), 0.034)
     return _blend(d, _ellipsoid(p, (0, -0.286, -0.124), (0.19, 0.080, 0.070)), 0.045)
 
 
