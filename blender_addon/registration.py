@@ -21,8 +21,9 @@ from .interchange import operators as interchange_operators
 from .operators import animation, avatars, files, live, photos
 from .operators import backend as backend_operators
 from .operators import jobs as job_operators
+from .operators import rendering as rendering_operators
 from .rendering import handlers as rendering_handlers
-from .ui import avatar_list, avatar_panels, create_panel, face_panels, file_handlers, properties
+from .ui import avatar_list, avatar_panels, create_panel, face_panels, file_handlers, properties, render_panel
 
 CLASSES: tuple[type, ...] = (
     *avatar_properties.CLASSES,
@@ -39,12 +40,6 @@ CLASSES: tuple[type, ...] = (
     *avatar_list.CLASSES,
     *create_panel.CLASSES,
     *avatar_panels.CLASSES,
-    *edit_settings.CLASSES,
-    *interchange_operators.CLASSES,
-    *assets.CLASSES,
-    *drop.CLASSES,
-    *edit_operators.CLASSES,
-    *edit_panels.CLASSES,
     *face_panels.CLASSES,
     *edit_settings.CLASSES,
     *interchange_operators.CLASSES,
@@ -52,6 +47,8 @@ CLASSES: tuple[type, ...] = (
     *drop.CLASSES,
     *edit_operators.CLASSES,
     *edit_panels.CLASSES,
+    *rendering_operators.CLASSES,
+    *render_panel.CLASSES,
 )
 
 

@@ -56,16 +56,13 @@ def _alpha(nodes: NodeBuilder, opacity):
 
 
 def _lit(nodes: NodeBuilder, colour):
-    """Diffuse light on the rig's surface. A trace of translucency lets Cycles sample lights behind the quad's own plane."""
+    """Diffuse light on the rig's surface."""
     place = nodes.node("ShaderNodeVectorTransform", vector_type="NORMAL", convert_from="OBJECT", convert_to="WORLD")
     nodes.set(place.inputs[0], _attribute(nodes, NORMAL))
-    shaders = []
-    for kind in ("ShaderNodeBsdfDiffuse", "ShaderNodeBsdfTranslucent"):
-        shader = nodes.node(kind)
-        nodes.set(shader.inputs["Color"], colour)
-        nodes.set(shader.inputs["Normal"], place.outputs[0])
-        shaders.append(shader.outputs[0])
-    return _mixed(nodes, 1e-3, *shaders)
+    diffuse = nodes.node("ShaderNodeBsdfDiffuse")
+    nodes.set(diffuse.inputs["Color"], colour)
+    nodes.set(diffuse.inputs["Normal"], place.outputs[0])
+    return diffuse.outputs[0]
 
 
 def _mixed(nodes: NodeBuilder, factor, first, second):

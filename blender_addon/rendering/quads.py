@@ -55,6 +55,7 @@ UNUSED = ("rotation", "scale", RADIANCE, LINEAR, LOCAL_NORMAL, FACE, CENTRE, BAR
 MIDDLE_GREY = 0.18
 LARGEST_EXTENT = 3.33
 NEAREST = 0.01
+TOWARDS_CAMERA = 0.3
 STEEPEST = 0.1
 """Splats nearer than this (metres), or seen at a cosine below this from the camera's direction, are left out."""
 
@@ -79,9 +80,11 @@ def build_quads(group: bpy.types.GeometryNodeTree) -> None:
     splats = _kept(nodes, given.outputs["Geometry"], camera)
     splats = nodes.store(splats, PLACE, "FLOAT_VECTOR", nodes.combine(extent, given.outputs["Relight"], 0.0))
     splats = nodes.store(splats, LIGHT, "FLOAT_COLOR", _graded(nodes, given))
-    splats = nodes.store(splats, NORMAL, "FLOAT_VECTOR", _normal(nodes))
-    first, second = nodes.vector("SCALE", first, extent), nodes.vector("SCALE", second, extent)
-    quads = _instances(nodes, splats, first, second, camera)
+    normal = _normal(nodes)
+    splats = nodes.store(splats, NORMAL, "FLOAT_VECTOR", normal)
+    plane = _plane(nodes, normal, given.outputs["Relight"], camera)
+    corners = (_slid(nodes, nodes.vector("SCALE", axis, extent), plane, camera) for axis in (first, second))
+    quads = _instances(nodes, splats, *corners, camera)
     material = nodes.node("GeometryNodeSetMaterial")
     nodes.set(material.inputs["Geometry"], quads)
     nodes.set(material.inputs["Material"], _material(nodes, given))
@@ -127,6 +130,34 @@ def _ellipse(nodes: GeometryBuilder, camera: _Camera):
     height = nodes.math("SQRT", nodes.math("MAXIMUM", nodes.math("SUBTRACT", yy, nodes.math("MULTIPLY", skew, skew)), 1e-16))
     first = nodes.vector("ADD", nodes.vector("SCALE", camera.right, width), nodes.vector("SCALE", camera.up, skew))
     return first, nodes.vector("SCALE", camera.up, height), _extent(nodes)
+
+
+def _lit(nodes: GeometryBuilder, relight):
+    """Whether the avatar is relit."""
+    lit = nodes.node("FunctionNodeCompare", data_type="FLOAT", operation="GREATER_THAN")
+    nodes.set(enabled(lit.inputs, "A"), relight)
+    nodes.set(enabled(lit.inputs, "B"), 0.0)
+    return lit.outputs[0]
+
+
+def _plane(nodes: GeometryBuilder, normal, relight, camera: _Camera):
+    """Normal of the quads' planes: the camera's axis or, where relit, the rig's normal, a little towards the camera.
+
+    Cycles drops light that arrives from behind a face, whatever its shading normal, so relit quads lie in the surface.
+    """
+    facing = nodes.math("SIGN", nodes.math("MULTIPLY", nodes.vector("DOT_PRODUCT", normal, camera.ray), -1.0))
+    leaning = nodes.vector("ADD", nodes.vector("SCALE", normal, facing), nodes.vector("SCALE", camera.back, TOWARDS_CAMERA))
+    chosen = nodes.node("GeometryNodeSwitch", input_type="VECTOR")
+    nodes.set(enabled(chosen.inputs, "Switch"), _lit(nodes, relight))
+    nodes.set(enabled(chosen.inputs, "False"), camera.back)
+    nodes.set(enabled(chosen.inputs, "True"), leaning)
+    return enabled(chosen.outputs, "Output")
+
+
+def _slid(nodes: GeometryBuilder, axis, plane, camera: _Camera):
+    """A half-axis slid along the view until it lies in a plane: the camera sees it where it was."""
+    way = nodes.math("DIVIDE", nodes.vector("DOT_PRODUCT", axis, plane), nodes.vector("DOT_PRODUCT", camera.ray, plane))
+    return nodes.vector("SUBTRACT", axis, nodes.vector("SCALE", camera.ray, way))
 
 
 def _opacity(nodes: GeometryBuilder):
@@ -180,11 +211,8 @@ def _normal(nodes: GeometryBuilder):
 
 
 def _material(nodes: GeometryBuilder, given):
-    lit = nodes.node("FunctionNodeCompare", data_type="FLOAT", operation="GREATER_THAN")
-    nodes.set(enabled(lit.inputs, "A"), given.outputs["Relight"])
-    nodes.set(enabled(lit.inputs, "B"), 0.0)
     chosen = nodes.node("GeometryNodeSwitch", input_type="MATERIAL")
-    nodes.set(enabled(chosen.inputs, "Switch"), lit.outputs[0])
+    nodes.set(enabled(chosen.inputs, "Switch"), _lit(nodes, given.outputs["Relight"]))
     nodes.set(enabled(chosen.inputs, "False"), given.outputs["Material"])
     nodes.set(enabled(chosen.inputs, "True"), given.outputs["Relit Material"])
     return enabled(chosen.outputs, "Output")

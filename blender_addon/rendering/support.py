@@ -1,0 +1,61 @@
+"""What this Blender, this engine and these settings cannot do with avatars, in words: better said in the panel than drawn wrong."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..avatar import native
+from ..avatar.binding_nodes import MODIFIER_NAME as BINDING
+from ..avatar.binding_nodes import bound_rig, get_input
+from ..avatar.evaluated import splat_objects
+from .colour import warnings as colour_warnings
+from .preparation import MOST_BOUNCES
+
+ENGINES = {"CYCLES", "BLENDER_EEVEE", "BLENDER_EEVEE_NEXT"}
+FEW_SAMPLES = 16
+
+
+def stops_rendering(scene: bpy.types.Scene) -> list[str]:
+    """Why avatars would be missing or wrong in final frames of a scene; empty where all is well."""
+    said = []
+    if scene.render.engine not in ENGINES:
+        said.append(f"{_engine_name(scene)} cannot render splats and leaves avatars out: choose EEVEE or Cycles")
+    if scene.camera is None:
+        said.append("The scene has no camera: splats are laid out for the scene's camera")
+    elif scene.camera.type == "CAMERA" and scene.camera.data.type == "PANO":
+        said.append("Panoramic cameras see splats flat, as from the camera's direction: use a perspective camera")
+    for obj in splat_objects(scene.objects):
+        reason = unbound(obj) if not obj.hide_render else ""
+        if reason:
+            said.append(reason)
+    return said
+
+
+def limits(scene: bpy.types.Scene) -> list[str]:
+    """What to know of final frames of this scene: they render, but not in every respect as the viewport shows."""
+    if native.available():
+        return ["Blender renders the splats itself: exposure, tint, contrast and relighting are not applied to them"]
+    said = colour_warnings(scene)
+    engine, cycles = scene.render.engine, getattr(scene, "cycles", None)
+    if engine == "CYCLES" and cycles is not None and cycles.transparent_max_bounces < MOST_BOUNCES:
+        said.append(f"Transparent bounces are {cycles.transparent_max_bounces}: dark patches; saving the file sets {MOST_BOUNCES}")
+    if engine.startswith("BLENDER_EEVEE") and scene.eevee.taa_render_samples < FEW_SAMPLES:
+        said.append(f"EEVEE takes {scene.eevee.taa_render_samples} samples: soft edges of splats will be grainy below {FEW_SAMPLES}")
+    if scene.render.use_multiview:
+        said.append("Stereo: splats face the middle between the two eyes' cameras")
+    return said
+
+
+def unbound(obj: bpy.types.Object) -> str:
+    """Why splats stay at rest although the rig moves, or ""."""
+    head, modifier = bound_rig(obj), obj.modifiers.get(BINDING)
+    if modifier is None or head is None:
+        return f"{obj.name} follows no rig mesh and stays at rest: import the avatar again"
+    wanted = get_input(modifier, "Vertices"), get_input(modifier, "Faces")
+    if (len(head.data.vertices), len(head.data.polygons)) != wanted:
+        return f"{head.name} was edited and has {len(head.data.vertices)} vertices, not {wanted[0]}: its splats stay at rest"
+    return ""
+
+
+def _engine_name(scene: bpy.types.Scene) -> str:
+    return {"BLENDER_WORKBENCH": "Workbench"}.get(scene.render.engine, scene.render.engine.replace("_", " ").title())

@@ -1,0 +1,127 @@
+"""A shot on a farm: listed, relative, native, rendered by a Blender that has no add-on, in any order of frames."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import close_up
+
+
+@pytest.fixture
+def shot(avatar, tmp_path: Path) -> Path:
+    """A saved .blend with an avatar that opens its mouth, and a picture beside it."""
+    jaw = avatar.armature.pose.bones["jaw"]
+    for frame, angle in ((1, 0.0), (5, 0.6)):
+        jaw.rotation_euler.x = angle
+        jaw.keyframe_insert("rotation_euler", index=0, frame=frame)
+    path = tmp_path / "shot" / "shot.blend"
+    path.parent.mkdir()
+    Image.new("RGB", (8, 8), "red").save(path.parent / "wall.png")
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    image = bpy.data.images.load(str(path.parent / "wall.png"))
+    image.use_fake_user = True
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, 5
+    return path
+
+
+def test_files_are_listed_and_paths_made_relative(shot, part, avatar) -> None:
+    done = part("rendering.render_ready").make_render_ready(bpy.context)
+    assert done.blend == shot
+    assert [path.name for path in done.files] == ["wall.png"]
+    assert done.outside == ()
+    assert bpy.data.images["wall.png"].filepath == "//wall.png"
+    listed = bpy.data.texts[part("rendering.render_ready").LIST_NAME].as_string()
+    assert str(shot) in listed
+    assert str(shot.parent / "wall.png") in listed
+    assert not bpy.data.is_dirty
+
+
+def test_everything_that_frames_need_is_in_blend_paths(shot, part, avatar) -> None:
+    """What Deadline Cloud's submitter asks Blender for."""
+    done = part("rendering.render_ready").make_render_ready(bpy.context)
+    assert {str(path) for path in done.files} <= set(bpy.utils.blend_paths(absolute=True))
+
+
+def test_drivers_that_need_python_become_keys(shot, part, avatar) -> None:
+    key = avatar.head.data.shape_keys.key_blocks["mouthSmile"]
+    driver = key.driver_add("value").driver
+    driver.expression = "[sin(frame) * 0.3 + 0.4][0]"
+    done = part("rendering.render_ready").make_render_ready(bpy.context)
+    assert done.baked == 1
+    assert not [
+        c for c in avatar.head.data.shape_keys.animation_data.drivers if not c.driver.is_simple_expression and c.driver.type == "SCRIPTED"
+    ]
+    for frame in (1, 3, 5):
+        bpy.context.scene.frame_set(frame)
+        assert key.value == pytest.approx(np.sin(frame) * 0.3 + 0.4, abs=1e-5)
+
+
+def test_unsaved_file_says_so(avatar, part) -> None:
+    error = part("protocol").LookalikeError
+    with pytest.raises(error, match="save it first"):
+        part("rendering.render_ready").make_render_ready(bpy.context)
+
+
+def test_missing_file_is_named(shot, part, avatar) -> None:
+    (shot.parent / "wall.png").unlink()
+    with pytest.raises(part("protocol").LookalikeError, match=r"wall\.png"):
+        part("rendering.render_ready").make_render_ready(bpy.context)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda scene, avatar: setattr(scene.render, "engine", "BLENDER_WORKBENCH"), "Workbench cannot render splats"),
+        (lambda scene, avatar: setattr(scene, "camera", None), "no camera"),
+        (lambda scene, avatar: avatar.head.data.vertices.add(3), "was edited"),
+    ],
+)
+def test_what_would_render_wrong_is_refused_with_the_reason(shot, part, avatar, change, said) -> None:
+    change(bpy.context.scene, avatar)
+    bpy.context.view_layer.update()
+    with pytest.raises(part("protocol").LookalikeError, match=said):
+        part("rendering.render_ready").make_render_ready(bpy.context)
+
+
+def test_empty_scene_says_so(part, empty_file, tmp_path) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "empty.blend"))
+    with pytest.raises(part("protocol").LookalikeError, match="shows no avatar"):
+        part("rendering.render_ready").make_render_ready(bpy.context)
+
+
+FARM = """
+import sys, bpy
+blend, folder, frames = sys.argv[1], sys.argv[2], [int(f) for f in sys.argv[3].split(",")]
+bpy.ops.wm.open_mainfile(filepath=blend, use_scripts=False)
+assert not hasattr(bpy.types.Object, "lookalike"), "no add-on here"
+scene = bpy.context.scene
+for frame in frames:
+    scene.frame_set(frame)
+    scene.render.filepath = f"{folder}/{frame}.png"
+    bpy.ops.render.render(write_still=True)
+"""
+
+
+def test_node_without_add_on_renders_the_same_frames_in_any_order(shot, part, avatar, render, tmp_path) -> None:
+    scene = bpy.context.scene
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.image_settings.color_mode = "RGBA"
+    part("rendering.render_ready").make_render_ready(bpy.context)
+    here = {frame: render(str(frame), frame) for frame in (2, 5)}
+    moved = tmp_path / "elsewhere"
+    shot.parent.rename(moved)
+    command = [sys.executable, "-c", FARM, str(moved / "shot.blend"), str(moved), "5,2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for frame, mine in here.items():
+        theirs = np.asarray(Image.open(moved / f"{frame}.png"), np.float32) / 255
+        theirs[..., :3] *= theirs[..., 3:]
+        assert close_up(mine, theirs) > 50
+    assert close_up(here[2], here[5]) < 40, "the mouth moved between them"
