@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAMES = range(1, 61)
 TARGET_MS = 15.0
 READ_TARGET_MS = 3.0
+FILM_MS = 1000 / 24
 EXPRESSIONS = 50
 
 
@@ -44,6 +45,9 @@ def measure() -> list[dict[str, object]]:
         rows.append(against(f"the same, processor time of all threads: {label(avatar, 2)}", cpu, "numpy in a frame handler", handler_cpu))
         rows.append(row(f"read evaluated splats: {label(avatar, 2)}", read_ms(api, avatar), READ_TARGET_MS))
         rows.append(row("arrays to data-blocks: rig and three levels", build_ms))
+        for count, level in ((1, 2), (4, 1)):
+            wall, what = with_face_boards(api, count, level)
+            rows.append(row(f"face boards, expressions and ARKit layer keyed: {what}", wall, FILM_MS))
     return rows
 
 
@@ -104,9 +108,26 @@ def key_everything(api: ModuleType, avatar) -> None:
     """Every expression and every bone moves on every frame."""
     rng = np.random.default_rng(4)
     frames = np.arange(FRAMES.start, FRAMES.stop, 10)
-    expressions = {key.name: rng.uniform(0.1, 1, len(frames)).astype(np.float32) for key in api.expression_keys(avatar.collection)}
+    expressions = {name: rng.uniform(0.1, 1, len(frames)).astype(np.float32) for name in api.expression_names(avatar.collection)}
     pose = rng.uniform(-0.3, 0.3, (len(frames), len(avatar.joint_names), 3)).astype(np.float32)
     api.motion_to_keys(avatar, frames, expressions, pose, "BEZIER")
+
+
+def with_face_boards(api: ModuleType, count: int, level: int) -> tuple[float, str]:
+    """Wall time of a frame change of `count` avatars as an animator has them: posed by their controls, both layers and all bones keyed."""
+    import bpy
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    frames = np.array([FRAMES.start, FRAMES.stop])
+    avatar = None
+    for _ in range(count):
+        avatar, _build = timed_build(api)
+        api.add_controls(avatar.collection)
+        key_everything(api, avatar)
+        for channel in api.expression_channels(avatar.collection, "arkit").values():
+            api.key_channel(channel, frames, np.array([0.0, 0.3], np.float32))
+        avatar.collection.lookalike.lod = str(level)
+    return playback_ms()[0], f"{count} x {label(avatar, level)}"
 
 
 def frame_ms(avatar, level: int) -> tuple[float, float]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .evaluated import read_appearance, read_evaluated, read_pose, splat_objects
     from .export import avatar_arrays
     from .face_board import has_board
-    from .keyframes import apply_driver, key_expression, key_joint, motion_to_keys, pose_avatar
+    from .keyframes import apply_driver, key_channel, key_expression, key_joint, motion_to_keys, pose_avatar
     from .levels import apply_levels, show_level, shown_level
     from .mouth_strips import LipsyncOptions, LipsyncReport, apply_lipsync
     from .parts import active_avatar, armature_of, avatar_objects, avatar_of, find_avatars, head_of, splats_of
@@ -67,6 +67,7 @@ __all__ = [
     "get_expressions",
     "has_board",
     "head_of",
+    "key_channel",
     "key_channels",
     "key_demo_performance",
     "key_expression",
@@ -106,7 +107,7 @@ _HOMES = {
     "editing": "adopt_copies delete_avatar duplicate_avatar frame_avatar rename_avatar select_avatar",
     "evaluated": "read_appearance read_evaluated read_pose splat_objects",
     "export": "avatar_arrays",
-    "keyframes": "apply_driver key_expression key_joint motion_to_keys pose_avatar",
+    "keyframes": "apply_driver key_channel key_expression key_joint motion_to_keys pose_avatar",
     "levels": "apply_levels show_level shown_level",
     "parts": "active_avatar armature_of avatar_objects avatar_of find_avatars head_of splats_of",
     "performance": "key_demo_performance key_performance",

@@ -16,8 +16,7 @@ from mathutils import Euler, Matrix, Quaternion, Vector
 from ..protocol import Driver, LookalikeError
 from ..protocol.avatar import F32
 from .build import BlenderAvatar
-from .controls import expression_channels, expression_names, set_expressions
-from .face_board import FACE
+from .controls import Channel, expression_channels, expression_names, set_expressions
 from .frames import points_to_blender
 
 
@@ -54,8 +53,12 @@ def motion_to_keys(
 
 def key_expression(avatar: BlenderAvatar, name: str, frames: np.ndarray, values: F32, interpolation: str = "BEZIER") -> None:
     """Key one expression: values [T] at frames [T]."""
-    channel = expression_channels(avatar.collection)[name]
-    group = FACE if channel.owner == avatar.armature else "Expressions"
+    key_channel(expression_channels(avatar.collection)[name], frames, values, interpolation)
+
+
+def key_channel(channel: Channel, frames: np.ndarray, values: F32, interpolation: str = "BEZIER") -> None:
+    """Key one control: values [T] at frames [T]."""
+    group = "Expressions" if channel.path == "value" else channel.holder.name
     write_action_curve(channel.owner, channel.rna_path, 0, group, frames, values, interpolation)
 
 

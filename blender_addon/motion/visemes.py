@@ -70,12 +70,12 @@ EMOTIONS: dict[str, Preset] = {
     ),
     "sadness": Preset(
         "Sadness",
-        sided(browInnerUp=0.8, mouthFrown_=0.7, mouthShrugLower=0.35, eyeSquint_=0.2, eyeBlink_=0.2, mouthPress_=0.1),
+        sided(browInnerUp=1.0, mouthFrown_=1.0, mouthShrugLower=0.5, eyeSquint_=0.2, eyeBlink_=0.25, mouthPress_=0.15),
         FACE,
     ),
     "anger": Preset(
         "Anger",
-        sided(browDown_=0.95, eyeSquint_=0.4, eyeWide_=0.25, noseSneer_=0.35, mouthPress_=0.55, mouthFrown_=0.3, jawForward=0.2),
+        sided(browDown_=1.0, eyeSquint_=0.5, noseSneer_=0.5, mouthPress_=0.7, mouthFrown_=0.6, mouthShrugLower=0.3, jawForward=0.3),
         FACE,
     ),
     "fear": Preset(
