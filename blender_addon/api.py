@@ -507,6 +507,95 @@ def key_performance(avatar: bpy.types.Collection, start: int = 1, frames: int = 
     return first, last
 
 
+# ---------------------------------------------------------------- files of other programs
+
+
+def export_splats(source: bpy.types.Collection | bpy.types.Object, path: PathLike, **options: object) -> Path:
+    """Write an avatar as it is posed, or a splat cloud, to .ply or .spz. Options as `interchange.export_splats`: level, axes, local."""
+    from .interchange import export_splats as export
+
+    return export(source, Path(path), **options)
+
+
+def export_sequence(
+    source: bpy.types.Collection | bpy.types.Object, path: PathLike, first: int, last: int, step: int = 1, **options: object
+) -> list[Path]:
+    """Write one .ply or .spz a frame, as ``name_0001.ply``; the scene's frame is put back."""
+    from .interchange import export_sequence as export
+
+    return list(export(source, Path(path), first, last, step, **options))
+
+
+def export_glb(avatar: bpy.types.Collection, path: PathLike, *, level: int | None = None, posed: bool = False) -> Path:
+    """Write splats, rig and ARKit's morph targets to a .glb."""
+    from .interchange import export_glb as export
+
+    return export(avatar, Path(path), level=level, posed=posed)
+
+
+def export_lam(avatar: bpy.types.Collection, path: PathLike, *, level: int | None = 0) -> Path:
+    """Write the zip that LAM's web viewer and OpenAvatarChat play."""
+    from .interchange import export_lam as export
+
+    return export(avatar, Path(path), level=level)
+
+
+def import_splats(path: PathLike, *, axes: str = "rdf", scale: float = 1.0) -> bpy.types.Object:
+    """The splats of a .ply, .spz or .glb as an object of the active collection."""
+    from .interchange import import_splats as import_file
+
+    return import_file(Path(path), axes=axes, scale=scale)
+
+
+def attach_to_head(obj: bpy.types.Object, avatar: bpy.types.Collection, hide_hair: bool = False) -> None:
+    """Let an object (hair, glasses, a splat cloud) follow the avatar's head from where it stands."""
+    from .interchange import attach_to_head as attach
+
+    attach(obj, avatar)
+    if hide_hair:
+        hide_region(avatar, "HAIR")
+
+
+# ---------------------------------------------------------------- editing splats
+
+
+def hide_region(avatar: bpy.types.Collection, region: str, hide: bool = True) -> int:
+    """Hide or show HAIR, SHOULDERS, NECK, FACE, EYES or a vertex group of the rig mesh; returns how many splats changed."""
+    from .editing import hide_region as hide_splats
+
+    return hide_splats(avatar, region, hide)
+
+
+def remove_hidden(source: bpy.types.Collection | bpy.types.Object) -> int:
+    """Remove hidden splats for good; returns how many went."""
+    from .editing import remove_hidden as remove
+    from .editing import targets_of
+
+    return remove(targets_of(source))
+
+
+def reset_edits(source: bpy.types.Collection | bpy.types.Object) -> int:
+    """Take edits of visibility, opacity and size back; returns how many splats had any."""
+    from .editing import reset_edits as reset
+    from .editing import targets_of
+
+    return reset(targets_of(source))
+
+
+def mirror_repair(avatar: bpy.types.Collection, good_side: str = "LEFT") -> int:
+    """Replace the other side of the head by this one mirrored; returns how many splats were put in."""
+    from .editing import mirror_repair as repair
+
+    return repair(avatar, good_side)
+
+
+def rebind(avatar: bpy.types.Collection) -> int:
+    """Bind the splats to the rig mesh as it is now, after its vertices were edited; returns how many were bound."""
+    from .editing import rebind as bind_again
+
+    return bind_again(avatar)
+
+
 # ---------------------------------------------------------------- inside
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import bpy
 
-from ..avatar import armature_of, head_of, splats_of
+from ..avatar import armature_of, head_of, native, splats_of
 from ..avatar.binding_nodes import MODIFIER_NAME, get_input
 from ..protocol import FORMAT_VERSION
 
@@ -27,7 +27,7 @@ class Problem:
     """One thing that is wrong.
 
     Attributes:
-        kind: "newer", "edited", "modifier", "binding", "rig", "splats" or "file".
+        kind: "newer", "older", "edited", "modifier", "binding", "rig", "splats" or "file".
         text: what is wrong, in a sentence for the panel.
         operator: idname of what mends it, or "".
     """
@@ -49,6 +49,8 @@ def problems(avatar: bpy.types.Collection) -> list[Problem]:
         found.append(Problem("splats", "It has lost its splats or their binding: undo, or import the avatar again"))
     if any(_unlike(obj, head) for obj in levels.values()):
         found.append(Problem("edited", "Vertices of the rig mesh were added or removed, so the splats stand still", "lookalike.rebind"))
+    if native.available() and any(obj.type == "MESH" for obj in levels.values()):
+        found.append(Problem("older", "Its splats were stored by an older Blender, which had none of its own", "lookalike.make_native"))
     changing = [m.name for m in head.modifiers if m.type in CHANGES_VERTICES and m.show_viewport]
     if changing:
         found.append(

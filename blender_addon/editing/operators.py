@@ -399,6 +399,21 @@ class LOOKALIKE_OT_rebind(_OnAvatar, Operator):
         return {"FINISHED"}
 
 
+class LOOKALIKE_OT_make_native(_OnAvatar, Operator):
+    """Turn splats that an older Blender stored as meshes into this Blender's own Gaussian splats, which its engines render"""
+
+    bl_idname = "lookalike.make_native"
+    bl_label = "Use Blender's Own Splats"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..avatar import make_native
+
+        self.report({"INFO"}, f"Turned {make_native(self.avatar(context))} levels of detail")
+        return {"FINISHED"}
+
+
 CLASSES = (
     LOOKALIKE_OT_brush_splats,
     LOOKALIKE_OT_trim_box,
@@ -409,4 +424,5 @@ CLASSES = (
     LOOKALIKE_OT_remove_hidden,
     LOOKALIKE_OT_mirror_repair,
     LOOKALIKE_OT_rebind,
+    LOOKALIKE_OT_make_native,
 )

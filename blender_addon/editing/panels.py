@@ -84,6 +84,7 @@ class LOOKALIKE_MT_tools(Menu):
         layout.operator("lookalike.attach_to_head")
         layout.operator("lookalike.detach_from_head")
         layout.operator("lookalike.rebind")
+        layout.operator("lookalike.make_native")
         layout.separator()
         layout.operator("lookalike.mark_asset", icon="ASSET_MANAGER")
         layout.operator("lookalike.export_avatar", text="Export Avatar...")

@@ -73,6 +73,11 @@ def _remove(obj: bpy.types.Object, keep: np.ndarray) -> int:
 
 def _swap(obj: bpy.types.Object, data: bpy.types.ID) -> None:
     old, name = obj.data, obj.data.name
+    if type(old) is not type(data):  # a mesh of an older Blender, where this one has splat clouds; objects cannot change their type
+        bpy.data.batch_remove([data])
+        raise AvatarFileError(
+            f"{obj.name}: its splats were stored by an older Blender", "import the avatar again, or edit it in that Blender"
+        )
     obj.data = data
     if old.users == 0:
         bpy.data.batch_remove([old])

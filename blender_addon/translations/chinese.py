@@ -200,6 +200,7 @@ LABELS = {
     "Trim Splats with Box": "用框修剪泼溅点",
     "Trim Splats with Lasso": "用套索修剪泼溅点",
     "Try Again": "再试一次",
+    "Use Blender's Own Splats": "改用 Blender 自身的泼溅点",
     "Version": "版本",
     "Warnings": "警告",
     "Y Down, Camera": "Y 向下（相机）",

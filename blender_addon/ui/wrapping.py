@@ -12,14 +12,18 @@ _ICON = 20
 
 
 def draw_wrapped(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
-    """Draw `text` as a column of labels no wider than the region; `icon` stands before the first."""
+    """Draw `text` as a column of labels no wider than the region; `icon` stands before the first.
+
+    It is translated as a whole: Blender would look its broken lines up, which nobody translates.
+    """
+    text = bpy.app.translations.pgettext_iface(text)
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(wrap(text, context, 0 if icon == "NONE" else _ICON)):
         if icon == "NONE":
-            column.label(text=line)
+            column.label(text=line, translate=False)
         else:
-            column.label(text=line, icon=icon if number == 0 else "BLANK1")
+            column.label(text=line, icon=icon if number == 0 else "BLANK1", translate=False)
 
 
 def wrap(text: str, context: bpy.types.Context, taken: int = 0) -> tuple[str, ...]:

@@ -251,3 +251,31 @@ def test_a_cloud_is_edited_like_an_avatar(addon, front, arrays):
     assert (scale(addon, obj) > 1.5 * before).any()
     removed = addon.editing.remove_hidden([obj])
     assert len(position(addon, obj)) == count - removed
+
+
+@pytest.fixture
+def point_clouds(addon, monkeypatch):
+    """Splats are stored as point clouds, as on 5.3, where this Blender can fill them (5.2)."""
+    types = {item.identifier for item in bpy.types.Attribute.bl_rna.properties["data_type"].enum_items}
+    if "resize" not in bpy.types.PointCloud.bl_rna.functions or "FLOAT4" not in types:
+        pytest.skip("this Blender cannot fill point clouds from Python")
+    monkeypatch.setattr(addon.part("avatar.native"), "available", lambda: True)
+
+
+def test_native_point_clouds_are_edited_alike(addon, arrays, front, point_clouds):
+    """On 5.3's data: hide, size, remove and repair."""
+    avatar = addon.avatar.build_avatar(arrays, bpy.context.scene.collection).collection
+    obj = addon.avatar.splats_of(avatar)[2]
+    assert obj.type == "POINTCLOUD"
+    before, count = scale(addon, obj), len(position(addon, obj))
+    assert addon.editing.choose_box(avatar, front, (250, 0), (400, 400)) > 100
+    addon.editing.brush(avatar, front, addon.editing.Stroke(np.float32([[200, 200]]), 40, 1.0), "GROW", 1.0)
+    assert (scale(addon, obj) > 1.5 * before).any()
+    removed = addon.editing.remove_hidden([obj])
+    assert len(position(addon, obj)) == count - removed > 0
+    assert addon.editing.mirror_repair(avatar, "RIGHT") > 1000
+    assert len(evaluated(addon, obj)["position"]) == len(position(addon, obj))
+    cloud = addon.part("interchange.cloud_objects").cloud_object(
+        "hat", addon.interchange.posed_cloud(avatar, bpy.context.evaluated_depsgraph_get())
+    )
+    assert cloud.type == "POINTCLOUD"

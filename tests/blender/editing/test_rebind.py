@@ -141,6 +141,11 @@ def test_a_file_of_a_newer_add_on_is_told(addon, avatar):
     assert len(placed(addon, avatar)["position"]) > 0
 
 
+def test_splats_of_an_older_blender_are_told_where_this_one_has_its_own(addon, avatar, monkeypatch):
+    monkeypatch.setattr(addon.part("avatar.native"), "available", lambda: True)
+    assert kinds(addon, avatar) == ["older"]
+
+
 def test_a_deleted_rig_is_told(addon, avatar):
     bpy.data.objects.remove(addon.avatar.head_of(avatar))
     assert kinds(addon, avatar) == ["rig"]
