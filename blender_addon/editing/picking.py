@@ -69,6 +69,7 @@ class Picker:
         depsgraph = bpy.context.evaluated_depsgraph_get()
         self.layers = [self._layer(obj, source, depsgraph) for obj in targets_of(source)]
         finest = self.layers[-1]
+        self._sampled: tuple[np.ndarray, F32 | None] | None = None
         self._front = Front.of(finest.seen, finest.edits.opacity > 0.3)
         for layer in self.layers:
             layer.visible = (layer.seen.depth > 0) if options.through else self._front.visible(layer.seen, options.depth)
@@ -86,25 +87,33 @@ class Picker:
 
     def weights(self, shape: Callable[[F32], np.ndarray], start: F32 | None = None) -> list[F32]:
         """[N] weights of every layer for a shape that gives weights of pixels [N, 2]; `start` is where colour is taken from."""
-        reference = self._reference(start) if self.options.similar > 0 and start is not None else None
-        chosen = []
-        for layer in self.layers:
-            weights = np.where(layer.visible, shape(layer.seen.pixel), 0).astype(np.float32)
-            if reference is not None:
-                weights *= self._alike(layer.edits, reference)
-            chosen.append(np.maximum(weights, mirrored_weights(layer.rest, weights)) if self.options.mirror else weights)
-        return chosen
+        return [self.layer_weights(i, shape, start) for i in range(len(self.layers))]
+
+    def layer_weights(self, index: int, shape: Callable[[F32], np.ndarray], start: F32 | None = None) -> F32:
+        """As `weights`, of one layer."""
+        layer = self.layers[index]
+        weights = np.where(layer.visible, shape(layer.seen.pixel), 0).astype(np.float32)
+        reference = self.reference(start) if start is not None else None
+        if reference is not None:
+            weights *= self._alike(layer.edits, reference)
+        return np.maximum(weights, mirrored_weights(layer.rest, weights)) if self.options.mirror else weights
 
     def _alike(self, edits: Edits, reference: F32) -> np.ndarray:
         return np.linalg.norm(_colors(edits) - reference, axis=1) < self.options.similar * np.sqrt(3)
 
-    def _reference(self, start: F32) -> F32 | None:
-        """Median colour of what is seen under the start of the stroke, on the finest level."""
+    def reference(self, start: F32) -> F32 | None:
+        """Median colour of what is seen under the start of the stroke, on the finest level; None where colour does not count."""
+        if self.options.similar <= 0:
+            return None
+        if self._sampled is not None and np.array_equal(self._sampled[0], start):
+            return self._sampled[1]
         layer = self.layers[-1]
         distance = np.linalg.norm(layer.seen.pixel - start, axis=1)
         seen = self._front.visible(layer.seen, 0.004) & ~layer.edits.hidden
         near = np.flatnonzero(seen)[np.argsort(distance[seen])[:24]]
-        return np.median(_colors(layer.edits)[near], axis=0) if len(near) else None
+        color = np.median(_colors(layer.edits)[near], axis=0) if len(near) else None
+        self._sampled = np.array(start), color
+        return color
 
     def apply(self, mode: str, weights: list[F32], strength: float = 1.0) -> int:
         """Change and write every layer; returns how many splats of the finest one were touched."""

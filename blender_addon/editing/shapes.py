@@ -53,6 +53,10 @@ class Stroke:
     radius: float
     hardness: float = 0.5
 
+    def since(self, index: int) -> Stroke:
+        """The part of the stroke from its point `index` on."""
+        return Stroke(self.points[index:], self.radius, self.hardness)
+
     def weights(self, pixel: F32) -> F32:
         """[N] 0..1: full within the hard core of any segment of the stroke, falling smoothly to 0 at the radius."""
         if not len(self.points):
@@ -63,11 +67,13 @@ class Stroke:
         starts, ends = self.points[:-1], self.points[1:]
         if not len(starts):
             starts = ends = self.points
+        close = pixel[near]
         for start, end in zip(starts, ends, strict=True):
-            along = end - start
+            within = np.flatnonzero(in_box(close, tuple(np.minimum(start, end) - self.radius), tuple(np.maximum(start, end) + self.radius)))
+            along, relative = end - start, close[within] - start
             length = float(along @ along)
-            share = np.clip((pixel[near] - start) @ along / length, 0, 1) if length > 0 else np.zeros(len(near))
-            np.minimum(distance, np.linalg.norm(pixel[near] - start - share[:, None] * along, axis=1), out=distance)
+            share = np.clip(relative @ along / length, 0, 1) if length > 0 else np.zeros(len(within))
+            distance[within] = np.minimum(distance[within], np.linalg.norm(relative - share[:, None] * along, axis=1))
         core = min(self.hardness, 0.999) * self.radius
         fall = np.clip((self.radius - distance) / max(self.radius - core, 1e-6), 0, 1)
         weights = np.zeros(len(pixel), np.float32)

@@ -23,7 +23,7 @@ class LookalikeBrush(WorkSpaceTool):
     bl_idname = BRUSH
     bl_label = "Splat Brush"
     bl_description = "Hide, restore, fade, strengthen, shrink, grow or repair splats of an avatar"
-    bl_icon = "ops.generic.select_circle"
+    bl_icon = "brush.gpencil_draw.erase"
     bl_keymap = (
         _press("lookalike.brush_splats"),
         _press("lookalike.brush_splats", ctrl=True, properties=[("opposite", True)]),
@@ -59,7 +59,7 @@ class LookalikeBox(WorkSpaceTool):
     bl_idname = BOX
     bl_label = "Splat Box"
     bl_description = "Hide the splats inside a rectangle; with Ctrl show them"
-    bl_icon = "ops.generic.select_box"
+    bl_icon = "ops.sculpt.border_hide"
     bl_cursor = "CROSSHAIR"
     bl_keymap = (
         _press("lookalike.trim_box", properties=[("mode", "HIDE")]),
@@ -76,7 +76,7 @@ class LookalikeLasso(WorkSpaceTool):
     bl_idname = LASSO
     bl_label = "Splat Lasso"
     bl_description = "Hide the splats inside a drawn outline; with Ctrl show them"
-    bl_icon = "ops.generic.select_lasso"
+    bl_icon = "ops.sculpt.lasso_hide"
     bl_cursor = "CROSSHAIR"
     bl_keymap = (
         _press("lookalike.trim_lasso", properties=[("mode", "HIDE")]),

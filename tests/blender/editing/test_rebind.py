@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import bmesh
-import bpy
+import bpy  # before bmesh, which is a part of it
 import numpy as np
 import pytest
+
+bmesh = pytest.importorskip("bmesh")
 
 
 def edit(head, change) -> None:
