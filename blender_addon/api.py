@@ -401,7 +401,7 @@ def mute_controls(avatar: bpy.types.Collection, group: str = "") -> bool:
 
 
 def import_motion(
-    path: PathLike, avatar: bpy.types.Collection | None = None, fps: float = 0.0, **options: object
+    path: PathLike, avatar: bpy.types.Collection | None = None, fps: float = 0.0, flame_map: PathLike = "", **options: Any
 ) -> TakeReport | LipsyncReport:
     """Key a performance from a file or a sequence's folder, known by its content, into an action of its own; cue files become lip-sync.
 
@@ -409,6 +409,7 @@ def import_motion(
         path: Live Link Face CSV, ARKit JSON, FLAME .npz, folder or .pkl, what `lookalike track` writes, Rhubarb cues.
         avatar: the active one by default.
         fps: frames a second of the take where the file is wrong or silent; 0 goes by the file.
+        flame_map: of `lookalike flame-map`, for FLAME's expressions on an avatar that is not built on FLAME.
         options: as `avatar.TakeOptions`, or for cues `avatar.LipsyncOptions`.
     Raises:
         LookalikeError: the file is missing, corrupt, hostile or of no use to this avatar; nothing is changed then.
@@ -419,6 +420,12 @@ def import_motion(
 
     handle = BlenderAvatar((avatar or _active()).session_uid)
     found = read_motion(bpy.path.abspath(os.fspath(path)), fps)
+    if flame_map and not isinstance(found, Cues):
+        from .motion.flame_map import read_flame_map_file, with_named_expressions
+
+        found = with_named_expressions(
+            found, read_flame_map_file(bpy.path.abspath(os.fspath(flame_map))), handle.collection.lookalike.rig_id
+        )
     chosen = (LipsyncOptions, TakeOptions) if isinstance(found, Cues) else (TakeOptions, LipsyncOptions)
     mine, others = ({name: value for name, value in options.items() if name in kind.__dataclass_fields__} for kind in chosen)
     unknown = sorted(options.keys() - mine.keys() - others.keys())

@@ -22,6 +22,7 @@ COMMANDS = {
     "import": "import_",
     "info": "info",
     "track": "track",
+    "flame-map": "flame_map",
     "evaluate": "evaluate",
     "models": "lists",
     "rigs": "lists",
@@ -37,6 +38,7 @@ HELP = {
     "import": "A .glb that Lookalike wrote -> avatar file.",
     "info": "What an avatar file holds; checks it.",
     "track": "Rig parameters of photos or of a video.",
+    "flame-map": "FLAME's coefficients on another head, for motion in Blender.",
     "evaluate": "Reconstruct known heads and measure the error.",
     "models": "Which reconstructors there are.",
     "rigs": "Which parametric heads there are.",
@@ -52,7 +54,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"backend.cli.{COMMANDS[cmd_name]}")
-        return getattr(module, "import_" if cmd_name == "import" else cmd_name)
+        return getattr(module, "import_" if cmd_name == "import" else cmd_name.replace("-", "_"))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

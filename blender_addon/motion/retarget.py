@@ -148,7 +148,7 @@ def _why(take: Take) -> str:
 
 def _remedy(take: Take) -> str:
     if any(name.startswith("expr") for name in take.expressions):
-        return "reconstruct the avatar on your FLAME file, or track the video with `lookalike track`"
+        return "choose a FLAME Map, which `lookalike flame-map` makes from your FLAME file, or track the video with `lookalike track`"
     return "rename the channels to ARKit's names or the avatar's"
 
 

@@ -211,6 +211,11 @@ class LOOKALIKE_OT_import_motion(OnAvatar, Operator, ImportHelper):
         soft_min=-2.0,
         soft_max=2.0,
     )
+    flame_map: StringProperty(
+        name="FLAME Map",
+        description="What `lookalike flame-map` made: FLAME's expressions on avatars that are not built on FLAME",
+        subtype="FILE_PATH",
+    )
     layer: EnumProperty(
         name="Shapes to",
         description="Where ARKit's shapes are keyed; other names always go to the face",
@@ -245,7 +250,7 @@ class LOOKALIKE_OT_import_motion(OnAvatar, Operator, ImportHelper):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split, layout.use_property_decorate = True, False
-        for names in (("start", "fps"), ("gain", "smoothing", "tolerance"), ("layer", "to"), ("coarticulation",)):
+        for names in (("start", "fps"), ("gain", "smoothing", "tolerance"), ("layer", "to"), ("coarticulation",), ("flame_map",)):
             column = layout.column(align=True)
             for name in names:
                 column.prop(self, name)
@@ -258,7 +263,7 @@ class LOOKALIKE_OT_import_motion(OnAvatar, Operator, ImportHelper):
     def execute(self, context: bpy.types.Context) -> set[str]:
         chosen = [Path(self.directory) / file.name for file in self.files if file.name]
         path = chosen[0] if chosen else Path(bpy.path.abspath(self.filepath))
-        report = api.import_motion(path, self.chosen(), self.fps, **self._options())
+        report = api.import_motion(path, self.chosen(), self.fps, self.flame_map, **self._options())
         for warning in report.warnings:
             self.report({"WARNING"}, f"{path.name}: {warning}")
         self.report({"INFO"}, report.summary())

@@ -218,3 +218,20 @@ def test_every_format_drives_the_avatar(ada, part, tmp_path):
         depsgraph = bpy.context.evaluated_depsgraph_get()
         jaw = ada.armature.evaluated_get(depsgraph).pose.bones["jaw"]
         assert (jaw.matrix_channel.to_quaternion().angle > 0.01) or any(key.value > 0.1 for key in ada.keys[1:]), path
+
+
+def test_flame_map_puts_flames_expressions_on_any_rig(ada, part, tmp_path):
+    """A map as `lookalike flame-map` writes it, of three coefficients and two expressions; see tests/tracking/test_flame_map.py."""
+    import json
+
+    rng = np.random.default_rng(0)
+    target = rng.standard_normal((70, 3, 2)) * 3e-3
+    source = np.einsum("lie,ec->lic", target, [[1.0, 0, 0.5], [0, 0.5, 0]])
+    facts = {"format": 1, "expression_names": ["mouthSmileLeft", "browInnerUp"], "rig_id": "synthetic", "flame_id": "flame-2023"}
+    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    np.savez(tmp_path / "map.npz", flame_map=text, source=source, target=target, prior=np.full(2, 2.0), one_sided=np.ones(2, bool))
+    np.savez(tmp_path / "take.npz", expr=np.tile([0.4, 1.2, -0.4], (9, 1)))
+    report = part("api").import_motion(tmp_path / "take.npz", ada.collection, flame_map=tmp_path / "map.npz")
+    assert report.missed == {}
+    assert any("is left" in note for note in report.warnings)
+    assert played(ada, [2], "mouthSmileLeft", "browInnerUp")[0] == pytest.approx([0.2, 0.6], abs=0.02)
