@@ -49,14 +49,11 @@ def test_gsplat_draws_our_ply_as_we_draw_the_avatar(scene, tmp_path):
     take = lambda names: np.stack([vertex[n] for n in names], 1)
     rest = take([f"f_rest_{i}" for i in range(24)]).reshape(-1, 3, 8).transpose(0, 2, 1)
     sh = np.concatenate([take([f"f_dc_{i}" for i in range(3)])[:, None], rest], 1)
-    theirs = drawn_as_gsplat(
-        take("xyz"), take([f"rot_{i}" for i in range(4)]), take([f"scale_{i}" for i in range(3)]), vertex["opacity"], sh, camera
-    )  # fmt: skip
+    others = take([f"rot_{i}" for i in range(4)]), take([f"scale_{i}" for i in range(3)]), vertex["opacity"], sh, camera
+    theirs = drawn_as_gsplat(take("xyz"), *others)
     ours, _ = render_splats(splats, camera)
     assert psnr(ours, theirs) > 60
-    mirrored = drawn_as_gsplat(
-        take("xyz") * [-1, 1, 1], take([f"rot_{i}" for i in range(4)]), take([f"scale_{i}" for i in range(3)]), vertex["opacity"], sh, camera
-    )  # fmt: skip
+    mirrored = drawn_as_gsplat(take("xyz") * [-1, 1, 1], *others)
     assert psnr(ours, mirrored) < 30, "the comparison sees a wrong axis"
 
 
