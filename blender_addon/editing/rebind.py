@@ -12,6 +12,7 @@ from ..avatar.bound_splats import BoundSplats, bind_splats, rest_inverse
 from ..avatar.host import read_splats, write_attribute, write_splats
 from ..protocol import AvatarFileError, SplatArrays
 from ..protocol.avatar import F32, I32
+from ..rendering.modifier import write_normals
 from .edits import Edits
 from .regions import group_weights
 from .repair import nearest_faces
@@ -51,6 +52,7 @@ def rebind(avatar: bpy.types.Collection) -> int:
         write_splats(obj.data, _bound_anew(bound, obj.lookalike.shoulders, vertices, faces, still))
         obj.data.update_tag()
         add_binding(obj, head)
+        write_normals(obj)
         count += len(bound)
     head.data.update()
     return count

@@ -13,6 +13,7 @@ from ..avatar.host import read_attribute, read_splats, splat_data, write_attribu
 from ..interchange.cloud_objects import cloud_object, read_cloud_object
 from ..protocol import AvatarFileError
 from ..protocol.interchange.cloud import change_axes
+from ..rendering.preparation import prepare_scenes
 from .edits import GAIN, HIDDEN, OWN_OPACITY, SIZE, Edits
 
 
@@ -33,6 +34,7 @@ def replace_splats(obj: bpy.types.Object, bound: BoundSplats, shoulders: int, st
         write_attribute(data, name, "FLOAT", values)
     _swap(obj, data)
     obj.lookalike.shoulders = shoulders
+    prepare_scenes()
 
 
 def edit_states(obj: bpy.types.Object) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ def make_renderable(obj: bpy.types.Object) -> bool:
     for name, material in zip(("Material", "Relit Material"), materials, strict=True):
         set_input(modifier, name, material)
     if LOCAL_NORMAL not in obj.data.attributes:
-        _write_normals(obj)
+        write_normals(obj)
     # Light comes from the scene's lights, shadows from the rig mesh; mirrors and glass do show the avatar.
     for kind in ("visible_diffuse", "visible_shadow", "visible_volume_scatter"):
         setattr(obj, kind, False)
@@ -47,7 +47,8 @@ def is_current(obj: bpy.types.Object) -> bool:
     """Whether `make_renderable` of this version was done; splats of 5.3 need nothing."""
     modifier = obj.modifiers.get(MODIFIER_NAME)
     group = modifier.node_group if modifier is not None and modifier.type == "NODES" else None
-    return obj.type != "MESH" or (group is not None and group.get(_VERSION_KEY) == GROUP_VERSION)
+    made = group is not None and group.get(_VERSION_KEY) == GROUP_VERSION
+    return obj.type != "MESH" or (made and LOCAL_NORMAL in obj.data.attributes)
 
 
 def quads_group() -> bpy.types.GeometryNodeTree:
@@ -70,7 +71,10 @@ def input_path(modifier: bpy.types.NodesModifier, name: str) -> str:
     return f'modifiers["{modifier.name}"]["{identifier}"]'
 
 
-def _write_normals(obj: bpy.types.Object) -> None:
+def write_normals(obj: bpy.types.Object) -> None:
+    """Keep the rig's normal at each splat, as the splats are bound now. Splats of 5.3, which are not relit, need none."""
+    if obj.type != "MESH":
+        return
     head = bound_rig(obj)
     if head is None:
         return
