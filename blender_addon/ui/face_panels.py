@@ -32,7 +32,7 @@ def _beside(layout: bpy.types.UILayout, context: bpy.types.Context) -> tuple[bpy
         column = layout.column(align=True)
         return column, column
     split = layout.split(factor=0.34)
-    return split, split.column(align=True)
+    return split.column(), split.column(align=True)
 
 
 class LOOKALIKE_PT_pose(ActiveAvatarPanel, Panel):
@@ -122,6 +122,12 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
         if body is None:
             return
         column = body.column(align=True)
+        if any(len(line) == 2 for line in lines) and not is_narrow(bpy.context):
+            heading = column.split(factor=0.4)
+            heading.label(text="")
+            sides = heading.row()
+            for side in ("Left", "Right"):
+                sides.label(text=side)
         for line in lines:
             self._draw_line(column, line)
 
@@ -140,8 +146,8 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
         split = column.split(factor=0.4, align=True)
         split.label(text=readable(line[0][0]).removesuffix(" Left"))
         sides = split.row(align=True)  # no dots that key here: a narrow sidebar has no room for them beside two numbers
-        for (_name, channel), side in zip(line, "LR", strict=True):
-            sides.prop(channel.holder, channel.path, text=side, slider=True)
+        for _name, channel in line:
+            sides.prop(channel.holder, channel.path, text="", slider=True)
 
 
 class LOOKALIKE_PT_presets(ActiveAvatarPanel, Panel):

@@ -191,3 +191,23 @@ def test_saved_file_keeps_its_controls(ada, tmp_path):
     bpy.context.scene.frame_set(1)
     head = next(o for o in bpy.data.objects if o.lookalike.role == "HEAD")
     assert head.data.shape_keys.key_blocks["browInnerUp"].value == pytest.approx(0.8)
+
+
+def test_library_override_is_posed_and_keyed(ada, part, tmp_path, update):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "ada.blend"))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    with bpy.data.libraries.load(str(tmp_path / "ada.blend"), link=True) as (_, wanted):
+        wanted.collections = ["Ada"]
+    linked = wanted.collections[0]
+    bpy.context.scene.collection.children.link(linked)
+    own = linked.override_hierarchy_create(bpy.context.scene, bpy.context.view_layer, do_fully_editable=True)
+    avatar = part("avatar")
+    face = avatar.armature_of(own).pose.bones["face"]
+    face["browInnerUp"] = 0.7
+    assert face.keyframe_insert('["browInnerUp"]', frame=1)
+    update(avatar.armature_of(own))
+    assert avatar.head_of(own).data.shape_keys.key_blocks["browInnerUp"].value == pytest.approx(0.7)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    kept = next(o for o in bpy.data.objects if o.lookalike.role == "ARMATURE" and o.override_library)
+    assert kept.pose.bones["face"]["browInnerUp"] == pytest.approx(0.7)

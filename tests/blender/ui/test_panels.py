@@ -119,8 +119,8 @@ def test_active_avatar_shows_its_controls(draw, addon: SimpleNamespace, avatar_f
     assert [line for line in draw("LOOKALIKE_PT_expressions") if line.startswith("prop [")] == ['prop ["eyeBlink"] Blink']
     addon.session.symmetric = False
     assert [line for line in draw("LOOKALIKE_PT_expressions") if line.startswith("prop [")] == [
-        'prop ["eyeBlinkLeft"] L',
-        'prop ["eyeBlinkRight"] R',
+        'prop ["eyeBlinkLeft"] ',
+        'prop ["eyeBlinkRight"] ',
     ]
     addon.session.expression_filter = "wink"
     assert any("“wink”" in line for line in draw("LOOKALIKE_PT_expressions"))
