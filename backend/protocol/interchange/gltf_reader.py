@@ -13,7 +13,7 @@ from ..binding import quaternions, rotation_matrices
 from ..errors import AvatarFileError
 from .cloud import SplatCloud, turn_cloud
 from .gltf_container import EXTENSION, POINTS, Glb
-from .gltf_writer import BARYCENTRIC, FACE
+from .gltf_writer import BINDING
 
 _MAX_DEPTH = 64
 _LARGEST = {"i1": 127.0, "u1": 255.0, "<i2": 32767.0, "<u2": 65535.0}
@@ -103,9 +103,9 @@ def _bound_splats(glb: Glb) -> SplatArrays:
     meshes = _objects(glb.document.get("meshes"), glb.name)
     primitive = next(p for mesh in meshes for p in mesh["primitives"] if EXTENSION in p.get("extensions", {}))
     cloud = _primitive(glb, primitive)
-    face = _floats(glb, primitive["attributes"][FACE], MAX_SPLATS, 1)
-    barycentric = _floats(glb, primitive["attributes"][BARYCENTRIC], MAX_SPLATS, 3)
-    return SplatArrays(*cloud, face=np.clip(face, -1, MAX_SPLATS).astype(np.int32), barycentric=barycentric)
+    binding = _floats(glb, primitive["attributes"][BINDING], MAX_SPLATS, 4)
+    face = np.clip(binding[:, 0], -1, MAX_VERTICES * 2).astype(np.int32)
+    return SplatArrays(*cloud, face=face, barycentric=np.ascontiguousarray(binding[:, 1:]))
 
 
 def _primitive(glb: Glb, primitive: dict[str, Any]) -> SplatCloud:

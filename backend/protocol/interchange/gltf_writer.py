@@ -14,8 +14,11 @@ from ..avatar import F32, Avatar, RigArrays, SplatArrays
 from .arkit_targets import joint_targets
 from .gltf_container import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, EXTENSION, POINTS, TRIANGLES, BufferWriter
 
-FACE, BARYCENTRIC = "_LOOKALIKE_FACE", "_LOOKALIKE_BARYCENTRIC"
-"""Application attributes that say which triangle of the mesh a splat follows, and where: what makes the file an avatar again."""
+BINDING = "_LOOKALIKE_BINDING"
+"""Application attribute: the triangle of the mesh that a splat follows, and its three weights; what makes the file an avatar again.
+
+One attribute, not two: Blender 4.2's importer fails where a primitive has several of unlike widths.
+"""
 
 
 def encode_glb(
@@ -81,8 +84,7 @@ def _splat_primitive(file: BufferWriter, splats: SplatArrays) -> dict[str, Any]:
         f"{EXTENSION}:OPACITY": file.add(splats.opacity, target=ARRAY_BUFFER),
         "COLOR_0": file.add(fallback, target=ARRAY_BUFFER),
         # glTF allows no whole numbers of 32 bits here; a float holds every face index below 2^24.
-        FACE: file.add(splats.face.astype(np.float32), target=ARRAY_BUFFER),
-        BARYCENTRIC: file.add(splats.barycentric, target=ARRAY_BUFFER),
+        BINDING: file.add(np.concatenate([splats.face[:, None], splats.barycentric], 1).astype(np.float32), target=ARRAY_BUFFER),
     }
     coefficient = 0
     for degree in range(int(np.sqrt(splats.sh.shape[1]))):

@@ -214,3 +214,27 @@ def test_an_asset_has_a_picture_of_the_head(addon, avatar):
     assert picture[covered][:, :3].std() > 0.05
     assert covered[128, 128]
     assert not covered[2, 128] or not covered[253, 2]
+
+
+def test_blenders_own_importer_reads_our_glb(addon, avatar, arrays, tmp_path):
+    """A foreign reader: mesh, skin and morph targets with ARKit's names come out as they went in."""
+    addon_utils = pytest.importorskip("addon_utils")
+    path = addon.interchange.export_glb(avatar, tmp_path / "ada.glb", level=0)
+    addon_utils.enable("io_scene_gltf2", default_set=False)
+    before = set(bpy.data.objects)
+    assert bpy.ops.import_scene.gltf(filepath=str(path)) == {"FINISHED"}
+    made = [obj for obj in set(bpy.data.objects) - before if obj.type == "MESH" and obj.data.shape_keys]
+    assert len(made) == 1
+    head = made[0]
+    names = [key.name for key in head.data.shape_keys.key_blocks][1:]
+    assert names[: len(arrays.rig.expression_names)] == list(arrays.rig.expression_names)
+    assert "jawOpen" in names
+    assert {group.name for group in head.vertex_groups} == set(arrays.rig.joint_names)
+    place = np.empty((len(head.data.vertices), 3), np.float32)
+    head.data.vertices.foreach_get("co", place.ravel())
+    expected = addon.part("avatar.frames").points_to_blender(arrays.rig.vertices)
+    distance = np.linalg.norm(place[:, None] - expected[None], axis=2).min(1)
+    assert distance.max() < 1e-6
+    blink = np.empty_like(place)
+    head.data.shape_keys.key_blocks["eyeBlinkLeft"].data.foreach_get("co", blink.ravel())
+    assert np.abs(np.linalg.norm(blink - place, axis=1).max() - np.linalg.norm(arrays.rig.expressions[1], axis=1).max()) < 1e-6
