@@ -27,6 +27,8 @@ MOUTH_CORNERS = (61, 291, 76, 306, 62, 292, 78, 308)
 RIGHT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 LEFT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
 SKIN_SAMPLES = (50, 280, 205, 425, 4, 6, 195, 101, 330, 36, 266, 117, 346, 118, 347, 151, 199)
+CORNER_TRAVEL = 0.3
+"""How far a lid's edge goes beside its corners in a blink, as a share of its middle's way."""
 BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
 
 
@@ -37,7 +39,7 @@ class Anatomy:
     Attributes:
         landmark: [478] rig vertex nearest to each MediaPipe landmark, -1 where there is none.
         eyes, teeth, tongue, cavity, ears: the parts of those names; `teeth_upper` and `teeth_lower` apart.
-        lid_fold: upper lids between crease and lashes: a thin dark band on an open eye, the lid's skin on a closed one.
+        lid_fold: upper lids from crease to lashes: a thin dark band on an open eye, the lid's skin on a closed one.
         lashes: the upper lids' rim below that fold.
         left: 1 on the subject's left half (x > 0).
         body: the skin surface, without eyes, teeth, tongue and mouth cavity.
@@ -168,17 +170,22 @@ def _neck_fields(rig: Rig, chin: float, unit: float, body: F32, face: F32) -> tu
 
 
 def _upper_lids(rig: Rig, landmark: I32, body: F32) -> tuple[F32, F32]:
-    """The fold that a blink draws out, and the rim that it carries furthest."""
+    """The fold that a blink draws out, and the rim that it carries furthest, both along the whole lid: how far a point goes
+    is told against the lid's edge before it, which goes less far towards the corners."""
     fold, rim = np.zeros(len(rig.template), np.float32), np.zeros(len(rig.template), np.float32)
     for name, loop in (("eyeBlinkLeft", LEFT_EYE), ("eyeBlinkRight", RIGHT_EYE)):
         if name not in rig.expression_names:
             continue
-        travel = np.linalg.norm(rig.expression_basis[rig.expression_names.index(name)], axis=1)
-        furthest = travel[_present(landmark, loop)].max(initial=0.0)
+        move, edge = rig.expression_basis[rig.expression_names.index(name)], _present(landmark, loop[:9])
+        down = move[edge].sum(0)
+        travel = np.where(move @ down > 0, np.linalg.norm(move, axis=1), 0)
+        furthest = travel[edge].max(initial=0.0)
         if furthest > 0:
-            share = travel / furthest
-            fold = np.maximum(fold, np.clip(share / 0.3 - 0.5, 0, 1) * np.clip((0.93 - share) / 0.1, 0, 1))
-            rim = np.maximum(rim, np.clip((share - 0.8) / 0.1, 0, 1))
+            edge = edge[np.argsort(rig.template[edge, 0])]
+            here = np.interp(rig.template[:, 0], rig.template[edge, 0], travel[edge])
+            share = travel / np.maximum(here, CORNER_TRAVEL * furthest)
+            fold = np.maximum(fold, np.clip(share / 0.3 - 0.5, 0, 1) * np.clip((0.98 - share) / 0.06, 0, 1))
+            rim = np.maximum(rim, np.clip((share - 0.9) / 0.08, 0, 1))
     return (fold * body).astype(np.float32), (rim * body).astype(np.float32)
 
 

@@ -13,14 +13,18 @@ from backend.protocol.avatar import F32
 
 from . import mesh
 from .anatomy import Anatomy
+from .eyelids import eye_opening
 from .labels import CLOTH, HAIR, SKIN, Labels
 from .observe import Observation
+from .view import View
 
 STIFFNESS = 6e-3
 """Weight of smoothness against one full observation."""
 MIRROR_WEIGHT = 0.02
 LID_REACH = 0.016
-"""Metres from the lids to what may not colour them."""
+"""Metres from the lids within which only what looks like skin may colour them."""
+LASH_REACH = 0.05
+"""Reach of lashes and liner around an eye's opening, in distances of the irises."""
 
 
 @dataclass(frozen=True)
@@ -101,23 +105,26 @@ class _Pinned:
         self.weight[where] = weight
 
 
-def fill_colors(neutral: F32, anatomy: Anatomy, label: F32, seen: Observation, pixels: Labels, eye_row: float) -> F32:
+def fill_colors(neutral: F32, anatomy: Anatomy, label: F32, seen: Observation, pixels: Labels, view: View) -> F32:
     """[V, 3 labels, 3]: screened Laplace fills, one a label, with mirrored gradients and far hair copied from near hair."""
     laplacian = mesh.graph_laplacian(anatomy.edges, len(neutral))
     skin_part = ((anatomy.body + anatomy.ears) > 0.5) & (anatomy.cavity < 0.3)
-    inner = (anatomy.inner > 0.4) & ~_around_lids(neutral, anatomy)
+    around_lids = _around_lids(neutral, anatomy)
+    inner = (anatomy.inner > 0.4) & ~around_lids
+    lit = _lit_skin(seen, around_lids & (anatomy.body > 0.5), anatomy.left)
+    lids = np.maximum(np.maximum(anatomy.lashes, anatomy.lid_fold), _beside_lashes(view, seen))
     out = np.empty((len(neutral), 3, 3), np.float32)
     for index in (HAIR, SKIN, CLOTH):
         agreement = np.clip(np.minimum(label[:, index], seen.label[:, index] + inner) * 2 - 0.6, 0, 1)
-        weight = seen.weight * agreement * skin_part * (1 - np.maximum(anatomy.lashes, anatomy.lid_fold))
+        weight = seen.weight * agreement * skin_part * (1 - lids) * lit
         prior = np.broadcast_to(pixels.colour[index], (len(neutral), 3)).copy()
         prior_weight = np.full(len(neutral), 2e-6)
         if index == HAIR:
-            prior = _copied_hair(neutral, seen, weight * (seen.pixels[:, 1] < eye_row), pixels.colour[HAIR])
+            prior = _copied_hair(neutral, seen, weight * (seen.pixels[:, 1] < view.eye_row), pixels.colour[HAIR])
             prior_weight = 0.05 * np.clip(1 - 2 * weight, 0, 1) + 2e-6
         if index == SKIN:
             prior = prior * 0.88
-            prior_weight = 0.01 * anatomy.lid_fold + 4e-4 * anatomy.neck * np.clip(1 - 3 * weight, 0, 1) + 2e-6
+            prior_weight = 4e-4 * anatomy.neck * np.clip(1 - 3 * weight, 0, 1) + 2e-6
         gradient = _mirrored_gradient(anatomy, weight, seen.color)
         mirrored = weight[anatomy.mirror] * np.clip(1 - 1.5 * weight, 0, 1) * (0.35 * MIRROR_WEIGHT + 0.3 * anatomy.ears)
         matrix = sp.diags(weight + mirrored + prior_weight) + STIFFNESS * laplacian
@@ -132,6 +139,24 @@ def _around_lids(neutral: F32, anatomy: Anatomy) -> NDArray[np.bool_]:
     if not lids.any():
         return lids
     return KDTree(neutral[lids]).query(neutral)[0] < LID_REACH * anatomy.unit
+
+
+def _beside_lashes(view: View, seen: Observation) -> F32:
+    """[V] 1 where seen near enough to an eye for lashes, liner or their shade."""
+    return view.at(eye_opening(view, LASH_REACH), seen.pixels) * (seen.facing > 0)
+
+
+def _lit_skin(seen: Observation, around: NDArray[np.bool_], left: F32) -> F32:
+    """[V] 0 where what is seen around an eye is clearly darker than most of it: brow, crease, shade, liner."""
+    light = seen.color.sum(1)
+    share = np.ones(len(light), np.float32)
+    for side in (0, 1):
+        own = around & (left == side)
+        sure = own & (seen.weight > 0.3)
+        if sure.any():
+            bright = max(float(np.percentile(light[sure], 70)), 1e-3)
+            share[own] = np.clip((light[own] / bright - 0.82) / 0.12, 0, 1)
+    return share
 
 
 def fold(position: NDArray, middle: float) -> NDArray:

@@ -18,6 +18,7 @@ from . import mesh
 from .anatomy import Anatomy
 from .blend import blend, shares
 from .ears import ears_apart
+from .eyelids import closing_lids, eye_opening, lash_color
 from .fill import Fill
 from .gaussians import as_sh, select, surface_splats
 from .hair_texture import HairTexture
@@ -33,8 +34,6 @@ BUDGETS = (9000, 30000, 100000)
 """Most splats of the head at each level; what plain subdivision leaves goes where the photo has more detail than the mesh."""
 MOST_SPLITS = 3
 """How often one face is split beyond its level's subdivision."""
-LID_SHADE = 0.82
-"""Least brightness of upper lids, of the skin's around them."""
 VANISHING = 1 / 255
 """Opacity below which a splat never shows."""
 SMOOTHNESS, SHARED_PIXEL_SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.005, 0.03, 0.05, 2.0
@@ -130,7 +129,7 @@ def build_level(head: Head, level: int, shoulders: SplatArrays, report: Callable
 def _free(kinds: VertexKinds, seen: Observation, mouth: MouthPixels, share: F32) -> NDArray[np.bool_]:
     """[N] vertices whose colour is this view's to solve: it shows them, and most of their colour is from there."""
     free = seen.visible & (seen.facing > 0.1) & (share > 0.5) & (kinds.cavity < 0.3) & (kinds.tongue < 0.5)
-    free &= ~seen.blocked & (kinds.lid_fold < 0.5)
+    free &= ~seen.blocked & (np.maximum(kinds.lid_fold, kinds.lashes) < 0.5)
     return free & ((kinds.teeth < 0.5) | (seen.weight > 0.3) | _within(mouth.not_skin, seen))
 
 
@@ -221,17 +220,8 @@ def _surface_colors(surface: Surface, kinds: VertexKinds, seen: Observation, lab
     trust = seen.weight * np.maximum(agreement, kinds.inner > 0.3)
     filled = _with_strands(filled, surface, label, trust, head)
     color = trust[:, None] * seen.color + (1 - trust[:, None]) * filled
-    color = _without_lashes(color.astype(np.float32), filled, kinds.lid_fold)
+    color = closing_lids(color.astype(np.float32), filled, kinds.lid_fold, kinds.lashes, lash_color(head.views[0], head.skin))
     return color_parts(color.astype(np.float32), surface.position, kinds, head.anatomy, head.rig.vertices, seen, head.views[0], head.skin)
-
-
-def _without_lashes(color: F32, filled: F32, lid_fold: F32) -> F32:
-    """[N, 3] lids above their rim no darker than a share of the skin around: what lashes and the crease shade on an open
-    eye would be a smear on a closed one."""
-    floor = LID_SHADE * filled * (filled / np.maximum(filled.mean(1, keepdims=True), 1e-3)) ** 0.35  # skin in shade is redder
-    darker = 1 - color.sum(1) / np.maximum(floor.sum(1), 1e-3)
-    share = (lid_fold * np.clip(darker / 0.15, 0, 1))[:, None]
-    return (1 - share) * color + share * floor
 
 
 def _with_strands(filled: F32, surface: Surface, label: F32, trust: F32, head: Head) -> F32:
@@ -250,6 +240,8 @@ def _opacities(surface: Surface, kinds: VertexKinds, seen: Observation, label: F
     least = np.where(label[:, HAIR] > 0.5, 0.02, 1)  # skin outside the matte stays: from the side one would see through it
     matte = np.clip(np.where(seen.facing > -0.3, seen.matte, 1), least, 1)
     opacity = opacity * np.where(inner_part, 1, 1 - rim * (1 - matte))
+    opening = head.views[0].at(eye_opening(head.views[0]), seen.pixels)
+    opacity *= np.where(inner_part, 1, 1 - opening)  # the lids' rims are thicker than a real eye's, which would look smaller behind them
     opacity[_pokes_out(kinds, seen, head)] = 0
     return (opacity * _presence(surface, head)).astype(np.float32)
 

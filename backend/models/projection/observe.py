@@ -13,6 +13,7 @@ from backend.protocol.avatar import F32
 from backend.splats import rasterize_mesh
 
 from . import mesh
+from .eyelids import eye_opening
 from .labels import HAIR, SKIN, Labels, rows_below_collar
 from .mouth import MouthPixels
 from .view import View
@@ -41,13 +42,14 @@ class VertexKinds:
     inner: F32
     left: F32
     lid_fold: F32
+    lashes: F32
     scalp: F32
     raised: F32
 
     @property
     def expressive(self) -> NDArray[np.bool_]:
         """[N] parts that look different in every photo: eyes, lids and the inner mouth."""
-        return np.max([self.eyes, self.teeth, self.tongue, self.cavity, self.lid_fold], 0) > 0.3
+        return np.max([self.eyes, self.teeth, self.tongue, self.cavity, self.lid_fold, self.lashes], 0) > 0.3
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def observe(
     weight = np.where(kinds.ears > 0.5, np.maximum(weight, ear), weight)
     blocked = _behind_neck(view, labels, pixels, kinds) | _behind_ear(view, labels, pixels, kinds, ears)
     blocked |= _covered_by_ear(view, labels, pixels, kinds, ears, facing)
-    weight = np.where(blocked, 0, weight)
+    opening = view.at(eye_opening(view), pixels) * (kinds.eyes < 0.5)  # over the lids' rims the photo shows the white of the eye
+    blocked |= opening > 0.5
+    weight = np.where(blocked, 0, weight * (1 - opening))
     label_weight = np.maximum(weight, visible * np.clip((facing - 0.08) / 0.2, 0, 1) * solid * ~blocked)
     weight = weight * (1 - kinds.lid_fold * np.clip((behind - FOLD_DEPTH[0]) / (FOLD_DEPTH[1] - FOLD_DEPTH[0]), 0, 1))
     weight = _respect_mouth(view, weight.astype(np.float32), pixels, mouth, kinds)

@@ -100,7 +100,7 @@ def reconstruct_fitted(portraits: Sequence[Portrait], rig: Rig, fitted: Fit, lis
     depth_below = _below_collar(views[0], labels[0], posed[0])
     label = fill_labels(baked.vertices, anatomy, height, merged, depth_below < 0, labels[0].present, ears)
     buried = np.maximum(anatomy.base, anatomy.neck * np.clip(depth_below / (0.012 * anatomy.unit) - 1.5, 0, 1)).astype(np.float32)
-    fill = Fill(label, fill_colors(baked.vertices, anatomy, label, merged, labels[0], views[0].eye_row))
+    fill = Fill(label, fill_colors(baked.vertices, anatomy, label, merged, labels[0], views[0]))
     listener.progress(0.43, "shoulders", "building the shoulders")
     shoulders = build_shoulders(views[0], labels[0], posed[0], baked, anatomy, buried)
 
