@@ -5,32 +5,20 @@ from __future__ import annotations
 import bpy
 from bpy.types import Menu, Panel
 
-from .. import api
 from ..ui.create_panel import SidebarPanel
 from ..ui.wrapping import draw_wrapped
 from .tools import BOX, BRUSH, LASSO
 
 
-class LOOKALIKE_PT_health(SidebarPanel, Panel):
-    bl_idname = "LOOKALIKE_PT_health"
-    bl_label = "Needs Attention"
-    bl_parent_id = "LOOKALIKE_PT_avatars"
+def draw_problems(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: bpy.types.Collection) -> None:
+    """What is wrong with an avatar, each with the button that mends it; nothing where all is well."""
+    from . import problems
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        from . import problems
-
-        avatar = api.active_avatar(context)
-        return avatar is not None and bool(problems(avatar))
-
-    def draw(self, context: bpy.types.Context) -> None:
-        from . import problems
-
-        for problem in problems(api.active_avatar(context)):
-            box = self.layout.box()
-            draw_wrapped(box, context, problem.text, "INFO" if problem.kind == "file" else "ERROR")
-            if problem.operator:
-                box.operator(problem.operator)
+    for problem in problems(avatar):
+        box = layout.box()
+        draw_wrapped(box, context, problem.text, "INFO" if problem.kind == "file" else "ERROR")
+        if problem.operator:
+            box.operator(problem.operator)
 
 
 class LOOKALIKE_PT_edit(SidebarPanel, Panel):
@@ -93,4 +81,4 @@ class LOOKALIKE_MT_tools(Menu):
         layout.operator("lookalike.export_lam", text="Export Avatar for the Web (LAM)...")
 
 
-CLASSES = (LOOKALIKE_PT_health, LOOKALIKE_PT_edit, LOOKALIKE_MT_tools)
+CLASSES = (LOOKALIKE_PT_edit, LOOKALIKE_MT_tools)

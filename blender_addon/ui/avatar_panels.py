@@ -9,6 +9,7 @@ import bpy
 from bpy.types import Menu, Panel
 
 from .. import api
+from ..editing.panels import draw_problems
 from .create_panel import SidebarPanel
 from .properties import session
 from .wrapping import draw_wrapped
@@ -53,6 +54,7 @@ class LOOKALIKE_PT_avatars(SidebarPanel, Panel):
         avatar = active(context)
         if avatar is not None:
             _draw_levels(layout, avatar)
+            draw_problems(layout, context, avatar)
         else:
             draw_wrapped(layout, context, "Select an avatar to pose it" if api.avatars() else "No avatar in this scene yet", "INFO")
         _draw_viewport_error(layout, context)
