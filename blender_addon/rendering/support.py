@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from mathutils import Matrix
 
 from ..avatar import native
 from ..avatar.binding_nodes import MODIFIER_NAME as BINDING
@@ -28,6 +29,10 @@ def stops_rendering(scene: bpy.types.Scene) -> list[str]:
         reason = unbound(obj) if not obj.hide_render else ""
         if reason:
             said.append(reason)
+    said += [
+        f"{obj.name} shows an avatar by instancing, away from its own place: make a library override of it"
+        for obj in moved_instances(scene)
+    ]
     return said
 
 
@@ -44,6 +49,23 @@ def limits(scene: bpy.types.Scene) -> list[str]:
     if scene.render.use_multiview:
         said.append("Stereo: splats face the middle between the two eyes' cameras")
     return said
+
+
+def moved_instances(scene: bpy.types.Scene) -> list[bpy.types.Object]:
+    """Empties that show avatars elsewhere than where they stand themselves: their quads would face the camera from there."""
+    if native.available():
+        return []
+    holders = [o for o in scene.objects if o.instance_type == "COLLECTION" and o.instance_collection is not None and not o.hide_render]
+    return [
+        obj
+        for obj in holders
+        if any(o.lookalike.role == "SPLATS" and o.type == "MESH" for o in obj.instance_collection.all_objects)
+        and not _same_place(obj.matrix_world @ Matrix.Translation(-obj.instance_collection.instance_offset))
+    ]
+
+
+def _same_place(matrix: Matrix) -> bool:
+    return all(abs(a - b) < 1e-5 for row, unit in zip(matrix, Matrix(), strict=True) for a, b in zip(row, unit, strict=True))
 
 
 def unbound(obj: bpy.types.Object) -> str:
