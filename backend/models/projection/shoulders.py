@@ -32,7 +32,8 @@ BEHIND_NECK = 0.008
 
 @dataclass(frozen=True)
 class _Relief:
-    """Pixel maps [S, S] of the view: where splats go, how opaque, their depth in metres and their colour [S, S, 3]."""
+    """Pixel maps [S, S] of the view: where splats go, how opaque but for the fade at its border, which is no detail to split
+    cells for, their depth in metres and their colour [S, S, 3]."""
 
     region: NDArray[np.bool_]
     opacity: F32
@@ -75,9 +76,9 @@ def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Ana
     neck_rim = (labels.probability[..., SKIN] > 0.5) & (away < 0.06 * width) & (rows < collar + 0.03 * width)
     body = free & (share > 0.02) & ~neck_rim
     under = head & (rows > chin) & (cv2.dilate((body & (rows > chin - 0.1 * width)).astype(np.uint8), _disc(0.16 * width)) > 0)
-    under |= under_chin
+    under = (under | under_chin) & view.inside
     region = body | under
-    opacity = np.where(under, 1, np.clip((view.matte - 0.3) / 0.6, 0, 1) * share) * _border_fade(view)
+    opacity = np.where(under, 1, np.clip((view.matte - 0.3) / 0.6, 0, 1) * share)
     color = _continued_color(view, body, under, width)
     depth = _body_depth(view, posed, anatomy, region | head, head_depth, whole_depth, under, width)
     return _Relief(region, opacity.astype(np.float32), depth, color)
@@ -177,7 +178,7 @@ def _sample(view: View, relief: _Relief, budget: int, back: bool) -> _Placed:
         position=position.astype(np.float32),
         axes=np.einsum("ji,njk->nik", view.camera.world_to_camera[:3, :3], axes).astype(np.float32),
         scale=np.concatenate([stretch * metres[:, None] * _overlap(step)[:, None], 0.15 * metres[:, None]], 1).astype(np.float32),
-        opacity=np.clip(view.at(relief.opacity, pixels), 0, 0.97).astype(np.float32),
+        opacity=np.clip(view.at(relief.opacity * _border_fade(view), pixels), 0, 0.97).astype(np.float32),
         color=np.clip(smooth, 0, 1).astype(np.float32),
     )
 
