@@ -76,6 +76,10 @@ class Recorder:
         self.drawn.append(f"operator {name} {kind.name if text is None else text}")
         return _Properties(kind)
 
+    def operator_menu_enum(self, name: str, property: str, text: str = "", icon: str = "NONE") -> Any:
+        self.drawn.append(f"choices {name} {property}")
+        return self.operator(name, icon=icon)
+
     def template_icon(self, icon_value: int, scale: float = 1.0) -> None:
         assert icon_value > 0
         self.drawn.append(f"icon {icon_value}")
