@@ -7,7 +7,7 @@ Frames are measured one after another, and smoothed afterwards without delay: a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -76,7 +76,7 @@ def track_video(
     if not seen:
         message = f"{Path(path).name}: no face found in {len(clip.faces)} frames"
         raise FaceError(message, "use a video where the face is seen from the front")
-    camera = _camera(clip)
+    camera = video_camera(clip.size)
     drivers = _drivers(clip, camera, rig, report)
     filled, tracked = _fill(drivers)
     motion = motion_of_drivers(filled, rig, Path(path).name, clip.fps, clip.warnings)
@@ -103,7 +103,7 @@ def watch(path: str | os.PathLike[str], report: Progress, face: int | None, trac
             if found and not chosen:
                 current, chosen = choose_face(found, name, face), True
             elif found:
-                current = _nearest(found, faces)
+                current = nearest_face(found, faces)
         faces.append(current)
         report(0.7 * min(1.0, len(faces) / max(frame.expected, 1)), f"frame {len(faces)}")
     if frame is None:
@@ -154,15 +154,16 @@ def _long_lost(faces: list[Face | None]) -> bool:
     return len(faces) >= LOST_CHECK and all(f is None for f in faces[-LOST_CHECK:])
 
 
-def _nearest(found: list[Face], faces: list[Face | None]) -> Face:
+def nearest_face(found: Sequence[Face], faces: Sequence[Face | None]) -> Face:
     """The face that lies nearest to where the followed one was last."""
     last = next(f for f in reversed(faces) if f is not None)
     middle = last.landmarks[:, :2].mean(0)
     return min(found, key=lambda f: float(np.linalg.norm(f.landmarks[:, :2].mean(0) - middle)))
 
 
-def _camera(clip: Clip) -> F64:
-    height, width = clip.size
+def video_camera(size: tuple[int, int]) -> F64:
+    """Intrinsics [3, 3] of a video of (height, width) pixels, as phones and webcams have them."""
+    height, width = size
     focal = FOCAL * max(width, height)
     return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
 
@@ -173,7 +174,7 @@ def _drivers(clip: Clip, camera: F64, rig: Rig, report: Progress) -> list[Driver
     chosen = _shape_frames([f for f in clip.faces if f is not None])
     head = fit_faces(chosen, [camera] * len(chosen), [clip.size] * len(chosen), rig)
     baked = rig.bake(head.vertices)
-    model = _personal(prepared.model, head.vertices)
+    model = personal_model(prepared.model, head.vertices)
     shape = np.zeros(model.shape.shape[2])
     state: ViewState | None = None
     drivers: list[Driver | None] = []
@@ -196,7 +197,7 @@ def _shape_frames(faces: list[Face]) -> list[Face]:
     return [faces[min(s, key=lambda i: abs(faces[i].yaw))] for s in stretches]
 
 
-def _personal(model: LandmarkModel, vertices: F32) -> LandmarkModel:
+def personal_model(model: LandmarkModel, vertices: F32) -> LandmarkModel:
     """The landmark model of one person: the fitted head is its template."""
     return replace(model, template=model.pick @ vertices.astype(np.float64))
 

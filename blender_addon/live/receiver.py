@@ -8,8 +8,9 @@ import time
 from collections import deque
 from typing import NamedTuple
 
-from ..motion.live_link_packet import MAX_PACKET, Packet, read_packet
 from ..motion.take import MotionError
+from ..protocol import ProtocolError
+from ..protocol.live_link import MAX_PACKET, Packet, read_packet
 
 KEPT = 600
 """Packets that wait at most: ten seconds at 60 a second; older ones are dropped, as nobody looks at them any more."""
@@ -68,7 +69,7 @@ class Receiver:
                 continue
             try:
                 packet = read_packet(data)
-            except MotionError as error:
+            except ProtocolError as error:
                 self.refused = str(error)
                 continue
             if packet is not None:

@@ -11,8 +11,8 @@ from bpy.app.handlers import persistent
 from ..avatar import BlenderAvatar, TakeOptions, TakeReport, add_controls, apply_take, set_expressions
 from ..avatar.keyframes import bone_angles
 from ..motion.live_link_csv import head_turns
-from ..motion.live_link_packet import SHAPES
 from ..motion.take import MotionError, Take, checked
+from ..protocol.live_link import SHAPES
 from .receiver import Arrival, Receiver
 
 TICK_SECONDS = 1 / 60

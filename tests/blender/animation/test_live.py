@@ -22,7 +22,7 @@ def stream(part):
 @pytest.fixture
 def send(part):
     """Send a frame of a face to a port: seconds, jawOpen, yaw."""
-    packets = part("motion.live_link_packet")
+    packets = part("protocol.live_link")
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def one(port: int, seconds: float, jaw: float, yaw: float = 0.0) -> None:
@@ -44,7 +44,7 @@ def wait(stream, until, seconds: float = 5.0) -> None:
 
 
 def test_packets_round_trip(part):
-    packets = part("motion.live_link_packet")
+    packets = part("protocol.live_link")
     weights = tuple(float(np.float32(v)) for v in np.linspace(0, 1, 52))
     sent = packets.Packet("Ada's phone", 12.25, weights, (0.5, -0.25, 0.125))
     assert packets.read_packet(packets.write_packet(sent)) == sent
@@ -56,8 +56,8 @@ def test_packets_round_trip(part):
 @given(st.binary(max_size=400) | st.binary(max_size=300).map(lambda b: b"\x06\x00\x00\x00\x02ab\x00\x00\x00\x01x" + b))
 def test_any_bytes_give_a_packet_none_or_our_error(part, data):
     try:
-        part("motion.live_link_packet").read_packet(data)
-    except part("motion.take").MotionError:
+        part("protocol.live_link").read_packet(data)
+    except part("protocol").ProtocolError:
         pass
 
 

@@ -1,5 +1,7 @@
 """Epic's Live Link Face over UDP, protocol 6: one packet a frame, 52 shapes and nine angles as big-endian floats.
 
+The phone app sends it, `lookalike live` sends it from a webcam, the add-on receives both.
+
 uint8 version | int32 length, device id | int32 length, subject |
 int32 frame, float32 subframe | int32 rate, int32 of | uint8 61 | 61 float32
 """
@@ -10,7 +12,7 @@ import math
 import struct
 from dataclasses import dataclass
 
-from .take import MotionError
+from .errors import ProtocolError
 
 VERSION = 6
 SHAPES = (
@@ -50,10 +52,10 @@ def read_packet(data: bytes) -> Packet | None:
     """A packet's frame; None for one without a face, which the app sends when it sees none.
 
     Raises:
-        MotionError: not such a packet.
+        ProtocolError: not such a packet.
     """
     if not 1 < len(data) <= MAX_PACKET or data[0] != VERSION:
-        raise MotionError("not a packet of Live Link Face", "use the app's Live Link (ARKit) mode")
+        raise ProtocolError("not a packet of Live Link Face", "use the app's Live Link (ARKit) mode")
     try:
         _, at = _text(data, 1)
         subject, at = _text(data, at)
@@ -62,16 +64,16 @@ def read_packet(data: bytes) -> Packet | None:
         frame, part, rate, over, count = _TAIL.unpack_from(data, at)
         values = struct.unpack_from(f">{VALUES}f", data, at + _TAIL.size)
     except struct.error as error:
-        raise MotionError(f"a torn packet of Live Link Face ({error})") from error
+        raise ProtocolError(f"a torn packet of Live Link Face ({error})") from error
     if count != VALUES or rate <= 0 or over <= 0 or not all(map(math.isfinite, (*values, part))):
-        raise MotionError("a packet of Live Link Face with other contents than a face")
+        raise ProtocolError("a packet of Live Link Face with other contents than a face")
     return Packet(subject, (frame + part) * over / rate, values[: len(SHAPES)], values[len(SHAPES) : len(SHAPES) + 3])
 
 
 def _text(data: bytes, at: int) -> tuple[str, int]:
     (length,) = struct.unpack_from(">i", data, at)
     if not 0 <= length <= 255 or at + 4 + length > len(data):
-        raise MotionError("a torn packet of Live Link Face")
+        raise ProtocolError("a torn packet of Live Link Face")
     return data[at + 4 : at + 4 + length].decode("utf-8", "replace"), at + 4 + length
 
 
