@@ -21,6 +21,8 @@ from .view import View
 STIFFNESS = 6e-3
 """Weight of smoothness against one full observation."""
 MIRROR_WEIGHT = 0.02
+BARE_HEIGHT = 0.008
+"""Metres that a neck may stand out without being hair, as in `observe`."""
 LID_REACH = 0.016
 """Metres from the lids within which only what looks like skin may colour them."""
 LASH_REACH = 0.05
@@ -71,7 +73,10 @@ def fill_labels(
             field.pin(unseen & above_collar & _below_ears(neutral, anatomy), SKIN, 0.4)  # short hair ends at the nape
         field.pin(unseen & (hair_height > 0.009 * anatomy.unit) & (anatomy.neck < 0.3) & ~below_ear, HAIR, 0.4)
     field.pin(unseen & (anatomy.neck > 0.9) & (anatomy.base > 0.5), CLOTH if present[CLOTH] else SKIN, 0.05)
-    field.pin(unseen & above_collar & (anatomy.neck > 0.5) & (hair_height < 0.005 * anatomy.unit), SKIN, 0.03)
+    bare_neck = unseen & (anatomy.neck > 0.5) & (hair_height < BARE_HEIGHT * anatomy.unit)
+    field.pin(bare_neck & above_collar, SKIN, 0.03)
+    if present[CLOTH]:
+        field.pin(bare_neck & ~above_collar, CLOTH, 0.05)  # else the nape's skin shows as a line beside the clothes in front of it
     field.target[above_collar, CLOTH] = 0
     field.pin(anatomy.inner > 0.4, SKIN, 1.0)
     for side, sign in (("left", 1), ("right", 0)):

@@ -8,12 +8,14 @@ from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32
 
-from .anatomy import Anatomy
+from .anatomy import MOUTH_CORNERS, Anatomy
 from .observe import Observation, VertexKinds
 from .view import View
 
 CAVITY_RIM, CAVITY_DEEP = np.array([0.42, 0.16, 0.15], np.float32), np.array([0.15, 0.045, 0.045], np.float32)
 TONGUE = np.array([0.60, 0.29, 0.28], np.float32)
+CORNER_REACH = 0.006
+"""Metres from the mouth's corners within which the cavity is lined like the lips; it fades over as much again."""
 ENAMEL = np.array([0.80, 0.76, 0.70], np.float32)
 
 
@@ -33,6 +35,7 @@ def color_parts(
         depth = np.full((len(position), 1), 0.7)
     cavity = kinds.cavity > 0.3
     colors[cavity] = tint(CAVITY_RIM * (1 - depth) + CAVITY_DEEP * depth)[cavity]
+    _line_corners(colors, position, kinds, neutral[anatomy.vertices(MOUTH_CORNERS)], scale)
     tongue = kinds.tongue > 0.5
     colors[tongue] = tint(TONGUE * (1 - 0.45 * depth))[tongue]
     teeth = kinds.teeth > 0.5
@@ -43,6 +46,20 @@ def color_parts(
         if eye.any():
             colors[eye] = _eye(position[eye], seen.color[eye], seen.weight[eye])
     return colors
+
+
+def _line_corners(colors: F32, position: F32, kinds: VertexKinds, corners: F32, scale: float) -> None:
+    """Give the cavity beside the mouth's corners [K, 3] the lips' colour, in place: there it shows between closed lips."""
+    cavity = np.flatnonzero(kinds.cavity > 0.3)
+    parts = np.max([kinds.cavity, kinds.teeth, kinds.tongue, kinds.eyes], 0)
+    lips = np.flatnonzero(parts < 0.01)
+    if not len(corners) or not len(cavity) or not len(lips):
+        return
+    distance = np.asarray(KDTree(corners).query(position[cavity])[0])
+    share = np.clip(2 - distance / (CORNER_REACH * scale), 0, 1)[:, None]
+    _, nearest = KDTree(position[lips]).query(position[cavity], k=min(8, len(lips)))
+    lining = np.median(colors[lips][np.asarray(nearest).reshape(len(cavity), -1)], axis=1)
+    colors[cavity] += share * (lining - colors[cavity])
 
 
 def _teeth(position: F32, teeth: NDArray[np.bool_], seen: Observation, view: View, brightness: float, scale: float) -> F32:
