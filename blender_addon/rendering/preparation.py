@@ -48,7 +48,7 @@ def prepare_scene(scene: bpy.types.Scene) -> None:
 
 def _shows_avatars(scene: bpy.types.Scene) -> bool:
     """Whether splats, or empties that may instance them, are in the scene."""
-    return any(o.lookalike.role == "SPLATS" or o.instance_type == "COLLECTION" for o in scene.objects)
+    return any(o.lookalike.role in {"SPLATS", "CLOUD"} or o.instance_type == "COLLECTION" for o in scene.objects)
 
 
 def _has_look(obj: bpy.types.Object) -> bool:

@@ -70,6 +70,8 @@ def _same_place(matrix: Matrix) -> bool:
 
 def unbound(obj: bpy.types.Object) -> str:
     """Why splats stay at rest although the rig moves, or ""."""
+    if obj.lookalike.role == "CLOUD":  # from a splat file: it has no rig
+        return ""
     head, modifier = bound_rig(obj), obj.modifiers.get(BINDING)
     if modifier is None or head is None:
         return f"{obj.name} follows no rig mesh and stays at rest: import the avatar again"

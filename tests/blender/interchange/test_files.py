@@ -238,3 +238,13 @@ def test_blenders_own_importer_reads_our_glb(addon, avatar, arrays, tmp_path):
     blink = np.empty_like(place)
     head.data.shape_keys.key_blocks["eyeBlinkLeft"].data.foreach_get("co", blink.ravel())
     assert np.abs(np.linalg.norm(blink - place, axis=1).max() - np.linalg.norm(arrays.rig.expressions[1], axis=1).max()) < 1e-6
+
+
+def test_an_imported_cloud_is_made_renderable_like_an_avatar(addon, arrays, tmp_path):
+    """Final frames below 5.3: the same quads, colours and no complaint that it follows no rig."""
+    protocol = addon.part("protocol.interchange")
+    (tmp_path / "hair.ply").write_bytes(protocol.encode_ply(protocol.SplatCloud.of(arrays.lods[0])))
+    obj = addon.interchange.import_splats(tmp_path / "hair.ply")
+    addon.part("rendering.preparation").prepare_scenes()
+    assert addon.part("rendering.modifier").is_current(obj)
+    assert addon.part("rendering.support").unbound(obj) == ""
