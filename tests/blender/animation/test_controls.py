@@ -211,3 +211,11 @@ def test_library_override_is_posed_and_keyed(ada, part, tmp_path, update):
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
     kept = next(o for o in bpy.data.objects if o.lookalike.role == "ARMATURE" and o.override_library)
     assert kept.pose.bones["face"]["browInnerUp"] == pytest.approx(0.7)
+
+
+def test_names_and_angles_are_the_contracts(part):
+    """The panels need them before numpy may be loaded, so they are written down twice."""
+    light, names, targets = part("motion.arkit"), part("protocol.interchange.arkit_names"), part("protocol.interchange.arkit_targets")
+    assert light.ARKIT_NAMES == names.ARKIT_NAMES
+    for angle in ("JAW_OPEN_ANGLE", "LOOK_UP_ANGLE", "LOOK_DOWN_ANGLE", "LOOK_IN_ANGLE", "LOOK_OUT_ANGLE"):
+        assert getattr(light, angle) == pytest.approx(getattr(targets, angle), abs=1e-6)
