@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import bpy
 
 from ..protocol import LookalikeError
-from .controls import Channel, expression_keys, set_value
+from .controls import Channel, expression_keys, select_bones, set_value
 from .face_board import CONTROLS
 from .parts import armature_of
 
@@ -58,9 +58,5 @@ def select_bone(context: bpy.types.Context, collection: bpy.types.Collection, na
     for group in armature.data.collections:
         if group.name == CONTROLS:
             group.is_visible = True
-    for bone in armature.pose.bones:
-        # The selection of bones moved from the armature to the pose in Blender 5.0.
-        holder = bone if hasattr(bone, "select") else bone.bone
-        if not extend or bone.name == name:
-            holder.select = bone.name == name
+    select_bones(armature, {name}, extend)
     armature.data.bones.active = armature.data.bones[name]

@@ -6,7 +6,7 @@ shape keys. Everything here works for both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 import bpy
@@ -14,7 +14,7 @@ import bpy
 from ..motion.arkit import split_side
 from ..protocol import LookalikeError
 from .control_drivers import control_path, drive_bones, drive_expressions
-from .face_board import ARKIT, FACE, FOLLOW, GAZE, GAZE_SIDES, WEIGHT, add_board_bones, has_board, pairs
+from .face_board import ARKIT, FACE, FOLLOW, GAZE, GAZE_SIDES, OFFSETS, WEIGHT, add_board_bones, has_board, pairs
 from .parts import armature_of, head_of
 
 BoneControl = tuple[bpy.types.PoseBone, int, str]
@@ -97,8 +97,19 @@ def add_controls(collection: bpy.types.Collection) -> bool:
         move_curves(head.data.shape_keys, armature, moved, FACE)
         drive_expressions(armature, keys)
     drive_bones(armature, names)
+    # The Dope Sheet shows the keys of selected bones only, in Object Mode too.
+    select_bones(armature, set(armature.pose.bones.keys()) - set(OFFSETS.values()))
     armature.update_tag()
     return True
+
+
+def select_bones(armature: bpy.types.Object, names: Container[str], extend: bool = False) -> None:
+    """Select bones by name, and deselect the others unless `extend`."""
+    for bone in armature.pose.bones:
+        # The selection of bones moved from the armature to the pose in Blender 5.0.
+        holder = bone if hasattr(bone, "select") else bone.bone
+        if not extend or bone.name in names:
+            holder.select = bone.name in names
 
 
 def bone_controls(collection: bpy.types.Collection) -> list[tuple[str, list[BoneControl]]]:

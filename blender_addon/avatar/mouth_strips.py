@@ -83,6 +83,7 @@ def apply_lipsync(avatar: BlenderAvatar, cues: Cues, options: LipsyncOptions | N
     rate = bpy.context.scene.render.fps / bpy.context.scene.render.fps_base
     for i, stretch in enumerate(found):
         _strip(tracks[i % 2], actions[stretch.shape, _step(stretch.weight)], stretch, options.start, rate)
+    data.action_blend_type = "COMBINE"  # what is keyed from now on adds to the strips; Blender's default would hide them
     missed = {name: share for pose in poses.values() for name, share in pose.missed.items()}
     first, last = (round(options.start + time * rate) for time in (0.0, cues.seconds))
     return LipsyncReport((tracks[0].name, tracks[1].name), len(found), first, last, missed, warnings)

@@ -67,6 +67,18 @@ def test_work_under_the_strips_adds_up(ada, said):
     assert ada.keys["mouthPucker"].value == pytest.approx(0.2 + 0.75, abs=0.05)
 
 
+def test_what_is_keyed_afterwards_adds_too(ada, said):
+    said()
+    ada.face["browInnerUp"] = 0.5
+    ada.face.keyframe_insert('["browInnerUp"]', frame=1)
+    frame_at(0.0)
+    ada.face["mouthPucker"] = 0.2
+    ada.face.keyframe_insert('["mouthPucker"]', frame=1)
+    frame_at(0.9)
+    assert ada.keys["browInnerUp"].value == pytest.approx(0.5)
+    assert ada.keys["mouthPucker"].value == pytest.approx(0.2 + 0.75, abs=0.05)
+
+
 def test_strips_never_overlap_in_a_track(ada, said):
     report = said(start=50)
     tracks = ada.armature.animation_data.nla_tracks
