@@ -23,6 +23,8 @@ STIFFNESS = 6e-3
 MIRROR_WEIGHT = 0.02
 BARE_HEIGHT = 0.008
 """Metres that a neck may stand out without being hair, as in `observe`."""
+CLOSE_HEIGHT = 0.003
+"""Metres of hair beside the jaw below which the outline is the skin's."""
 LID_REACH = 0.016
 """Metres from the lids within which only what looks like skin may colour them."""
 LASH_REACH = 0.05
@@ -74,6 +76,7 @@ def fill_labels(
         field.pin(unseen & (hair_height > 0.009 * anatomy.unit) & (anatomy.neck < 0.3) & ~below_ear, HAIR, 0.4)
     field.pin(unseen & (anatomy.neck > 0.9) & (anatomy.base > 0.5), CLOTH if present[CLOTH] else SKIN, 0.05)
     bare_neck = unseen & (anatomy.neck > 0.5) & (hair_height < BARE_HEIGHT * anatomy.unit)
+    bare_neck |= unseen & _below_ears(neutral, anatomy) & (anatomy.scalp < 0.5) & (hair_height < CLOSE_HEIGHT * anatomy.unit)
     field.pin(bare_neck & above_collar, SKIN, 0.03)
     if present[CLOTH]:
         field.pin(bare_neck & ~above_collar, CLOTH, 0.05)  # else the nape's skin shows as a line beside the clothes in front of it
