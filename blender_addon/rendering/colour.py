@@ -1,22 +1,25 @@
 """Colours that come out of the scene's view transform as they went in: splats are display-referred, renders scene-linear.
 
 Blender's view transforms are also colour spaces of images, so an image written with display colours and read as in that
-space holds the scene-linear colours that the view transform shows as those. Standard's inverse is sRGB's curve, which the
-render's nodes compute themselves; for the others the result is kept as an attribute of the splats.
+space holds the scene-linear colours that the view transform shows as those. Standard's inverse, taken for transforms without
+a known one as well, is sRGB's curve. The result, fitted to blending in linear light, is kept as an attribute of the splats.
 """
 
 from __future__ import annotations
 
 import tempfile
 import zlib
+from functools import partial
 from pathlib import Path
 
 import bpy
 import numpy as np
 
 from ..avatar.evaluated import read_appearance, splat_objects
-from ..avatar.host import write_attribute
+from ..avatar.host import read_attribute, write_attribute
 from ..protocol.avatar import F32
+from .blending import for_linear_light
+from .look import to_linear
 from .quads import LINEAR
 
 STANDARD = "Standard"
@@ -44,7 +47,7 @@ def image_space(view_transform: str) -> str | None:
 
 
 def bake_colours(scene: bpy.types.Scene) -> int:
-    """Fit the colours of all splats of a scene to its view transform. Returns how many objects changed; 0.1 s an avatar.
+    """Fit the colours of all splats of a scene to its view transform. Returns how many objects changed; 0.5 s an avatar.
 
     Objects from linked files keep the colours of their own file's view transform.
     """
@@ -87,16 +90,14 @@ def scene_linear(display: F32, space: str) -> F32:
 
 
 def _bake(obj: bpy.types.Object, space: str | None) -> bool:
-    display = read_appearance(obj)["rgb"]
-    wanted = f"{space} {zlib.crc32(display.tobytes())}" if space else ""
-    if obj.data.get(_DONE, "") == wanted:
+    looks = read_appearance(obj)
+    display = looks["rgb"]
+    wanted = f"{space or STANDARD} {zlib.crc32(display.tobytes())}"
+    if obj.data.get(_DONE, "") == wanted and LINEAR in obj.data.attributes:
         return False
-    if space is None:
-        attribute = obj.data.attributes.get(LINEAR)
-        if attribute is not None:
-            obj.data.attributes.remove(attribute)
-    else:
-        write_attribute(obj.data, LINEAR, "FLOAT_VECTOR", scene_linear(display, space))
+    position, scale = read_attribute(obj.data, "position"), read_attribute(obj.data, "scale")
+    linear = to_linear if space is None else partial(scene_linear, space=space)
+    write_attribute(obj.data, LINEAR, "FLOAT_VECTOR", for_linear_light(display, looks["opacity"], position, scale, linear))
     obj.data[_DONE] = wanted
     obj.data.update_tag()
     return True

@@ -30,7 +30,7 @@ NORMAL = "lookalike_normal"
 """Attribute of a quad: normal of the rig's surface, in the object's space."""
 
 LINEAR = "lookalike:linear"
-"""Attribute of splats, where the view transform is not Standard: scene-linear colour that it shows as the splat's (see `colour`)."""
+"""Attribute of splats: scene-linear colour that the view transform shows as the splat's (see `colour`)."""
 
 LOCAL_NORMAL = "lookalike:normal"
 """Attribute of splats: smooth normal of the rig at rest, in the frame of the splat's triangle."""
@@ -182,7 +182,7 @@ def _graded(nodes: GeometryBuilder, given):
 
 
 def _linear(nodes: GeometryBuilder):
-    """The splats' colour in scene-linear light: as baked for the view transform, else by sRGB's curve."""
+    """The splats' colour in scene-linear light: as kept for the view transform; where nothing is kept yet, by sRGB's curve."""
     display = nodes.vector("MULTIPLY_ADD", nodes.attribute(RADIANCE, "FLOAT_VECTOR"), (SH_C0,) * 3, (0.5,) * 3)
     channels = []
     for channel in nodes.separate(display):
