@@ -1,6 +1,7 @@
 """Simplified Chinese. Words of Blender's own translation where it has them: 骨架, 形态键, 修改器, 集合, 资产."""
 
 LABELS = {
+    "Relight": "重新打光",
     "ARKit": "ARKit",
     "Active Avatar": "活动头像",
     "Active Photo": "活动照片",
@@ -211,6 +212,12 @@ LABELS = {
 """Names of operators, panels, properties and buttons."""
 
 TOOLTIPS = {
+    "Show the avatar in the photo's own light again: exposure, tint, contrast and relighting off": (
+        "恢复照片自身的光照：关闭曝光、色调、对比度和重新打光"
+    ),
+    (
+        "Prepare this shot for a render farm: bake what needs Python, make paths relative, list every file to copy, save"
+    ): "为渲染农场准备此镜头：烘焙依赖 Python 的内容，改用相对路径，列出需复制的文件并保存",
     "A backend on this computer, started by the add-on; photos do not leave the computer": "本机上的后端，由插件启动；照片不会离开本机",
     "A backend that someone runs on another computer; photos are sent there, encrypted": "他人在另一台电脑上的后端；照片会加密发送到那里",
     "Add photos of one person; several views make a better avatar": "添加同一个人的照片；多个角度能得到更好的头像",
@@ -342,6 +349,13 @@ TOOLTIPS = {
 """What appears when the pointer rests on them."""
 
 SENTENCES = {
+    (
+        "Splats carry the photo's light. Relighting adds diffuse light on the rig's surface: no gloss, and highlights "
+        "and shadows of the photo stay. The viewport shows it without shadows."
+    ): "泼溅点自带照片的光照。重新打光在骨架表面上加入漫射光：没有光泽，照片的高光和阴影仍会保留，视图中不显示阴影",
+    "Gamma of the colour management changes the avatar's colours in final frames": "色彩管理的伽马会改变最终画面中头像的颜色",
+    "Curves of the colour management change the avatar's colours in final frames": "色彩管理的曲线会改变最终画面中头像的颜色",
+    "The scene has no camera: splats are laid out for the scene's camera": "场景没有摄像机：泼溅点按场景摄像机排布",
     "No avatar in this scene yet": "此场景中还没有头像",
     "Select an avatar to pose it": "选择一个头像以摆姿态",
     "There is no avatar in the scene": "场景中没有头像",
