@@ -316,6 +316,29 @@ def test_hostile_glb_is_refused(avatar, change, says):
         decode_glb(_edited(encode_glb(avatar, rest, rest), change))
 
 
+def test_zeros_that_the_file_does_not_hold_are_limited(avatar):
+    """Accessors without data are zeros of any size: hundreds of megabytes from a few bytes."""
+    rest = avatar.splats(0)
+
+    def empty(document):
+        for accessor in document["accessors"]:
+            accessor.pop("bufferView", None)
+            accessor["count"] = 4_000_000
+
+    with pytest.raises(AvatarFileError, match=r"sparse accessors are larger|rotation is zero"):
+        decode_glb(_edited(encode_glb(avatar, rest, rest), empty))
+
+
+def test_one_mesh_shown_by_many_nodes_is_limited(avatar):
+    rest = avatar.splats(0)
+
+    def repeat(document):
+        document["nodes"] = [{"mesh": 0} for _ in range(5000)]
+
+    with pytest.raises(AvatarFileError, match="more splats than Lookalike takes"):
+        decode_glb(_edited(encode_glb(avatar, rest, rest), repeat))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 6000))
 def test_any_glb_bytes_give_a_cloud_or_our_error(noise, at):

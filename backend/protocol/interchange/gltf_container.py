@@ -14,6 +14,8 @@ EXTENSION = "KHR_gaussian_splatting"
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 POINTS, TRIANGLES = 0, 4
 MAX_DOCUMENT_BYTES = 1 << 26
+MAX_FILLED_BYTES = 1 << 28
+"""What accessors may hold that the file does not: sparse ones and those without data are mostly zeros, made from a few bytes."""
 
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -86,6 +88,7 @@ class Glb:
         if not isinstance(self.document, dict):
             raise AvatarFileError(f"{name}: its JSON is not an object")
         self.binary = b""
+        self._filled_bytes = 0
         if start + size + _CHUNK.size <= len(data):
             binary, kind = _CHUNK.unpack_from(data, start + size)
             if kind == b"BIN\0":
@@ -101,6 +104,10 @@ class Glb:
         count, dtype, width = self._type(accessor)
         if count > limit:
             raise AvatarFileError(f"{self.name}: an accessor of {count} rows is more than Lookalike takes ({limit})")
+        if "bufferView" not in accessor or "sparse" in accessor:
+            self._filled_bytes += count * dtype.itemsize * width
+            if self._filled_bytes > MAX_FILLED_BYTES:
+                raise AvatarFileError(f"{self.name}: its sparse accessors are larger than any avatar's ({MAX_FILLED_BYTES >> 20} MiB)")
         values = self._rows(accessor, count, dtype, width) if "bufferView" in accessor else np.zeros((count, width), dtype)
         if "sparse" in accessor:
             values = self._filled(values, accessor["sparse"])

@@ -16,6 +16,7 @@ from .gltf_container import EXTENSION, POINTS, Glb
 from .gltf_writer import BINDING
 
 _MAX_DEPTH = 64
+_MAX_TARGETS = 1024
 _LARGEST = {"i1": 127.0, "u1": 255.0, "<i2": 32767.0, "<u2": 65535.0}
 
 
@@ -26,11 +27,13 @@ def decode_glb(data: bytes, name: str = "splats.glb") -> SplatCloud:
         AvatarFileError: not a .glb, damaged, compressed, or without splats.
     """
     glb = Glb(data, name)
-    clouds = []
+    clouds: list[SplatCloud] = []
     for matrix, mesh in _placed_meshes(glb):
         for primitive in _objects(mesh.get("primitives"), name):
             if EXTENSION in _object(primitive.get("extensions", {}), name):
                 clouds.append(_placed(_primitive(glb, primitive), matrix, name))
+                if sum(len(cloud.position) for cloud in clouds) > MAX_SPLATS:
+                    raise AvatarFileError(f"{name}: more splats than Lookalike takes ({MAX_SPLATS})")
     if not clouds:
         raise AvatarFileError(f"{name}: holds no Gaussian splats ({EXTENSION})", "meshes are imported with File > Import > glTF 2.0")
     bands = max(cloud.sh.shape[1] for cloud in clouds)
@@ -53,7 +56,7 @@ def decode_avatar_glb(data: bytes, name: str = "avatar.glb") -> Avatar | None:
         check_rig(rig)
         splats = _bound_splats(glb)
         check_splats(splats, len(rig.faces))
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError, StopIteration) as error:
         raise AvatarFileError(f"{name}: not a whole avatar ({error})") from error
     nobody = SplatArrays(*(getattr(splats, field)[:0] for field in SplatArrays.__dataclass_fields__))
     label = str(_objects(glb.document.get("nodes"), name)[0].get("name", "avatar"))[:63]
@@ -76,6 +79,8 @@ def _rig(glb: Glb, rig_id: str) -> RigArrays:
     for index, parent in enumerate(parents):  # parents come first, which `check_rig` makes sure of
         if 0 <= parent < index:
             places[index] += places[parent]
+    if len(primitive.get("targets", ())) > _MAX_TARGETS:
+        raise ValueError(f"{len(primitive['targets'])} morph targets")
     extras = mesh.get("extras", {})
     made = set(extras.get("byJoints", ()))
     targets = [

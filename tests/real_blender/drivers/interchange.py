@@ -24,11 +24,14 @@ def steps() -> Steps:
     screenshot("avatar")
     middle = region().x + region().width // 2, region().y + region().height // 2
     findings["started"] = sorted(export("take.ply", 6))
-    yield 4.0
+    for _ in range(60):
+        yield 0.5
+        if len(list(OUT.glob("take_*.ply"))) == 6 and bpy.context.scene.frame_current == 7:
+            break
     findings["written"] = sorted(path.name for path in OUT.glob("take_*.ply"))
     findings["frame"] = bpy.context.scene.frame_current
     export("long.ply", 5000)
-    yield 1.0
+    yield 2.0
     screenshot("exporting")
     yield from press("ESC", *middle)
     yield 1.0
