@@ -49,7 +49,7 @@ def test_levels_appear_one_after_the_other(panel: SimpleNamespace, photo: Photo,
     pump(panel.api.avatars)
     assert panel.api.avatars()[0].name == "Ada"
     assert only_job(panel).state == "RUNNING"
-    pump(lambda: only_job(panel).fraction > 0.1)
+    pump(lambda: only_job(panel).fraction > 0.1005)  # the stage before ends at 0.1, which a Blender property holds as 0.100000001
     assert only_job(panel).stage == "Project"
     assert only_job(panel).text.startswith("step")
 
