@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from backend.protocol.avatar import F32
@@ -91,9 +92,20 @@ def fill_labels(
     label = mesh.solve_symmetric(matrix, weight[:, None] * field.target + 1e-6 * np.eye(3)[SKIN])
     label[above_collar, CLOTH] = 0
     label /= np.maximum(label.sum(1, keepdims=True), 1e-6)
+    label[_strands_apart(label[:, HAIR], anatomy)] = np.eye(3)[SKIN]
     sharpness = 2.2 + 4.0 * np.clip(1 - 2 * weight, 0, 1)[:, None]
     label = np.clip((label - 0.5) * sharpness + 0.5, 0, 1) + 1e-6
     return (label / label.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _strands_apart(hair: NDArray, anatomy: Anatomy) -> NDArray[np.bool_]:
+    """[V] hair on the cheeks and below that no hair joins to the scalp: a shadow, or a strand's end on skin that turned away."""
+    surface = (np.maximum(anatomy.body, anatomy.ears) > 0.5) & (hair > 0.5)
+    inside = anatomy.edges[surface[anatomy.edges].all(1)]
+    graph = sp.coo_matrix((np.ones(len(inside)), (inside[:, 0], inside[:, 1])), (len(hair),) * 2)
+    part = connected_components(graph, directed=False)[1]
+    joined = np.unique(part[surface & (anatomy.scalp > 0.5)])
+    return surface & ~np.isin(part, joined)
 
 
 def _below_ears(neutral: F32, anatomy: Anatomy) -> NDArray[np.bool_]:
