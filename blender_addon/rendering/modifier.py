@@ -108,8 +108,9 @@ def _drive_camera(obj: bpy.types.Object, modifier: bpy.types.NodesModifier) -> N
     # Sensor fit: 0 automatic (the longer side), 1 horizontal, 2 vertical.
     sideways = "(f == 1 or (f == 0 and x * a >= y * b))"
     sensor = "(h if f == 2 else w)"
-    pixels = f"((x if {sideways} else y * b / a) * p / 100)"
-    _drive(obj, modifier, "Pixel", f"((o if t == 1 else {sensor} / l) / {pixels})", scene)
+    # Without a camera all of its values are 0: Blender would report each division by them.
+    pixels = f"max((x if {sideways} else y * b / max(a, 0.001)) * p / 100, 1)"
+    _drive(obj, modifier, "Pixel", f"((o if t == 1 else {sensor} / max(l, 0.001)) / {pixels})", scene)
     _drive(obj, modifier, "Orthographic", "t == 1", {"t": scene["t"]})
     _drive(obj, modifier, "View Exposure", "e", {"e": "view_settings.exposure"})
 
