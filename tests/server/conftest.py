@@ -18,6 +18,10 @@ from backend.server import Client
 ROOT = Path(__file__).parents[2]
 PIPELINE = "tests.server.slow_pipeline"
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell that runs the tests in the background ignores Ctrl-C for its children, which the server respects and a test needs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass
 class Backend:
