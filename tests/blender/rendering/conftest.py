@@ -17,6 +17,18 @@ from tests.synthetic import synthetic_avatar
 
 SIZE = (200, 160)
 
+BETWEEN = ((5, 0), (5, 1))
+"""Blenders in whose module the pictures are left out: minutes each, and the oldest and the newest render them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if bpy.app.version[:2] in BETWEEN:
+        here = Path(__file__).parent
+        skip = pytest.mark.skip(reason="final frames are rendered by the oldest and the newest Blender")
+        for item in items:
+            if here in item.path.parents and "render" in getattr(item, "fixturenames", ()):
+                item.add_marker(skip)
+
 
 @pytest.fixture(scope="session")
 def part(lookalike: ModuleType):
