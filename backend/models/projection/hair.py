@@ -119,10 +119,11 @@ def _highest_behind(neutral: F32, total: NDArray, count: NDArray, above: NDArray
     hairline = neutral[anatomy.scalp > 0.5, 1].min() if (anatomy.scalp > 0.5).any() else neutral[:, 1].min()
     share = np.clip((neutral[:, 1] - hairline) / (NAPE_FADE * anatomy.unit), 0, 1)
     behind = (count == 0) & above & (anatomy.face < 0.05) & (neutral[:, 2] < neutral[measured, 2].max())
-    for vertex in np.flatnonzero(behind):
-        near = np.abs(level - neutral[vertex, 1]) < LEVEL * anatomy.unit
-        beside = float(np.median(found[near])) if near.any() else 0.0
-        bound[vertex] = max(crown * share[vertex], beside)
+    reach = LEVEL * anatomy.unit
+    rows = np.arange(level.min() - reach, level.max() + 2 * reach, reach / 4)
+    near = np.abs(level - rows[:, None]) < reach
+    beside = [float(np.median(found[row])) if row.any() else 0.0 for row in near]
+    bound[behind] = np.maximum(crown * share, np.interp(neutral[:, 1], rows, beside, left=0.0, right=0.0))[behind]
     return bound
 
 

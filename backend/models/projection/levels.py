@@ -22,7 +22,7 @@ from .eyelids import closing_lids, eye_opening, lash_color
 from .fill import Fill
 from .gaussians import as_sh, select, surface_splats
 from .hair_texture import HairTexture
-from .labels import HAIR, Labels
+from .labels import HAIR, SKIN, Labels
 from .mouth import MouthPixels
 from .observe import Observation, VertexKinds, observe
 from .parts import color_parts
@@ -34,6 +34,8 @@ BUDGETS = (9000, 30000, 100000)
 """Most splats of the head at each level; what plain subdivision leaves goes where the photo has more detail than the mesh."""
 MOST_SPLITS = 3
 """How often one face is split beyond its level's subdivision."""
+STRAND_LIGHT = (0.6, 0.8)
+"""Brightness against the skin around it: a strand's end up to the first, skin from the second on."""
 VANISHING = 1 / 255
 """Opacity below which a splat never shows."""
 SMOOTHNESS, SHARED_PIXEL_SMOOTHNESS, DAMPING, GRAZING_DAMPING = 0.005, 0.03, 0.05, 2.0
@@ -217,11 +219,18 @@ def _surface_colors(surface: Surface, kinds: VertexKinds, seen: Observation, lab
     """Seen colours where label and sight agree, filled ones elsewhere, inner parts by their own rules."""
     filled = surface.sample(head.rig, head.fill.blended)
     agreement = np.clip((label * seen.label).sum(1) * 2.5 - 0.75, 0, 1)
-    trust = seen.weight * np.maximum(agreement, kinds.inner > 0.3)
+    trust = seen.weight * np.maximum(agreement * _like_skin(seen, filled, label), kinds.inner > 0.3)
     filled = _with_strands(filled, surface, label, trust, head)
     color = trust[:, None] * seen.color + (1 - trust[:, None]) * filled
     color = closing_lids(color.astype(np.float32), filled, kinds.lid_fold, kinds.lashes, lash_color(head.views[0], head.skin))
     return color_parts(color.astype(np.float32), surface.position, kinds, head.anatomy, head.rig.vertices, seen, head.views[0], head.skin)
+
+
+def _like_skin(seen: Observation, filled: F32, label: F32) -> F32:
+    """[N] 0 where skin beside the face looks much darker than the skin around it: ends of strands, which would stick to the cheek."""
+    light = seen.color.sum(1) / np.maximum(filled.sum(1), 0.05)
+    strand = np.clip((STRAND_LIGHT[1] - light) / (STRAND_LIGHT[1] - STRAND_LIGHT[0]), 0, 1)
+    return (1 - strand * np.clip(2 * label[:, SKIN] - 0.5, 0, 1)).astype(np.float32)
 
 
 def _with_strands(filled: F32, surface: Surface, label: F32, trust: F32, head: Head) -> F32:
