@@ -13,7 +13,7 @@ def rename(blender, share) -> Run:
 
 
 def parts(name: str) -> list[str]:
-    objects = [name, f"{name}.head", *(f"{name}.splats.lod{level}" for level in range(3))]
+    objects = [name, f"{name}.head", f"{name}.shadow", *(f"{name}.splats.lod{level}" for level in range(3))]
     return [name, *objects, *objects]
 
 
