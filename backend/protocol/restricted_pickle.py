@@ -12,7 +12,7 @@ import io
 import pickle
 import pickletools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,13 @@ _MEMO_WRITES = {"PUT", "BINPUT", "LONG_BINPUT"}
 _DTYPE = re.compile(r"[biuf]\d{1,2}|b1|\?")
 
 
-def parse_pickle(data: bytes, name: str, error: type[LookalikeError], more: Mapping[tuple[str, str], type] | None = None) -> Any:
+def parse_pickle(
+    data: bytes,
+    name: str,
+    error: type[LookalikeError],
+    more: Mapping[tuple[str, str], type] | None = None,
+    persistent: Callable[[Any], Any] | None = None,
+) -> Any:
     """The plain content of a pickle: dicts, lists, strings, numbers and NumPy arrays.
 
     Args:
@@ -36,23 +42,25 @@ def parse_pickle(data: bytes, name: str, error: type[LookalikeError], more: Mapp
         name: for messages.
         error: what is raised.
         more: recorders (`Recorder`) of further classes, by module and name.
+        persistent: turns a persistent id into a value, for formats whose arrays lie outside the pickle; by default such a pickle
+            is refused.
     Raises:
         LookalikeError: the class `error`; corrupt, too large, or asking for anything outside the fixed list of names.
     """
     if len(data) > MAX_BYTES:
         raise error(f"{name}: {len(data) >> 20} MB is more than can be read", "use a smaller file")
     try:
-        _check_opcodes(data, name, error)
-        return plain(_Reader(io.BytesIO(data), name, error, {**_ADMITTED, **(more or {})}).load())
+        _check_opcodes(data, name, error, _FORBIDDEN if persistent is None else _FORBIDDEN - {"BINPERSID"})
+        return plain(_Reader(io.BytesIO(data), name, error, {**_ADMITTED, **(more or {})}, persistent).load())
     except error:
         raise
     except Exception as reason:  # the pickle machine raises almost any type on corrupt input
         raise error(f"{name}: not a readable pickle ({type(reason).__name__}: {reason})", "download the file again") from reason
 
 
-def _check_opcodes(data: bytes, name: str, error: type[LookalikeError]) -> None:
+def _check_opcodes(data: bytes, name: str, error: type[LookalikeError], forbidden: set[str]) -> None:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-        if opcode.name in _FORBIDDEN:
+        if opcode.name in forbidden:
             raise error(f"{name}: the pickle uses {opcode.name}, which no such file needs", "do not open this file")
         if count > MAX_OPCODES or (opcode.name in _MEMO_WRITES and int(argument or 0) > MAX_OPCODES):
             raise error(f"{name}: the pickle is built to exhaust memory", "do not open this file")
@@ -182,9 +190,16 @@ for _module in ("__builtin__", "builtins"):
 class _Reader(pickle.Unpickler):
     """An unpickler whose only classes are the recorders above."""
 
-    def __init__(self, file: io.BytesIO, name: str, error: type[LookalikeError], admitted: Mapping[tuple[str, str], type]) -> None:
+    def __init__(
+        self,
+        file: io.BytesIO,
+        name: str,
+        error: type[LookalikeError],
+        admitted: Mapping[tuple[str, str], type],
+        persistent: Callable[[Any], Any] | None,
+    ) -> None:
         super().__init__(file, encoding="latin1")
-        self._name, self._error, self._admitted = name, error, admitted
+        self._name, self._error, self._admitted, self._persistent = name, error, admitted, persistent
 
     def find_class(self, module: str, name: str) -> type:
         recorder = self._admitted.get((module, name))
@@ -193,6 +208,8 @@ class _Reader(pickle.Unpickler):
         return recorder
 
     def persistent_load(self, pid: object) -> object:
+        if self._persistent is not None:
+            return self._persistent(pid)
         raise self._error(f"{self._name}: the pickle refers to objects outside itself", "do not open this file")
 
 

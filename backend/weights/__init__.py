@@ -1,0 +1,1 @@
+"""Weights that a user brings: reading foreign checkpoints safely."""
