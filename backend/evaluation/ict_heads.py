@@ -9,7 +9,6 @@ turned view compares shapes and colours, not lighting.
 from __future__ import annotations
 
 import json
-import math
 import os
 import zipfile
 from dataclasses import dataclass
@@ -21,9 +20,8 @@ from numpy.typing import NDArray
 from backend.protocol.avatar import F32, I32
 from backend.protocol.errors import RigError
 from backend.splats import Camera, interpolate, rasterize_mesh
-from backend.splats.cpu_threads import ranges, run, thread_count
 
-from numba import njit  # isort: skip  (after backend.splats, which decides where machine code is kept)
+from .procedural import halve, inside_polygon, noise
 
 # Vertex ranges of the ICT-FaceKit topology, after its documentation; what follows (occlusion shells, lashes) is not used.
 REGIONS = {
@@ -198,7 +196,7 @@ def shoot(head: Head, yaw: float, size: int = SIZE, *, pitch: float = 0.0, dista
     covered = face_id >= 0
     image = np.zeros((*covered.shape, 3), np.float32)
     image[covered] = shade(pixels[covered], head.hair_color, light)
-    return Shot(_halve(image), _halve(covered.astype(np.float32)), _halve(pixels[..., 10]) > 0.9, camera)
+    return Shot(halve(image), halve(covered.astype(np.float32)), halve(pixels[..., 10]) > 0.9, camera)
 
 
 def head_camera(yaw: float, size: int = SIZE, pitch: float = 0.0, distance: float = DISTANCE) -> Camera:
@@ -256,9 +254,9 @@ def paint(model: HeadModel, seed: int, hair_color: NDArray) -> F32:
     front = model.on("face") & (point[:, 2] > 0.02)
     cheek = np.exp(-(((np.abs(point[:, 0]) - 0.038) / 0.02) ** 2 + ((point[:, 1] - point[CHEEK, 1]) / 0.022) ** 2))
     color += (cheek * front)[:, None] * [0.06, -0.03, -0.03]
-    color[front & _inside(point[list(LIPS), :2], point[:, :2])] = skin * [0.95, 0.62, 0.62]
+    color[front & inside_polygon(point[list(LIPS), :2], point[:, :2])] = skin * [0.95, 0.62, 0.62]
     for brow in BROWS:
-        color[front & _inside(point[list(brow), :2], point[:, :2])] = hair_color * 0.9 + 0.05
+        color[front & inside_polygon(point[list(brow), :2], point[:, :2])] = hair_color * 0.9 + 0.05
     color[model.on("eyes")] = [0.90, 0.88, 0.86]
     color[model.on("teeth")] = [0.88, 0.84, 0.76]
     color[model.on("gums")] = [0.65, 0.30, 0.30]
@@ -278,63 +276,8 @@ def shade(attributes: F32, hair_color: F32, towards_light: NDArray = LIGHT) -> F
     albedo, normal, rest, hair = attributes[:, :3], attributes[:, 3:6], attributes[:, 6:9], attributes[:, 9:10]
     normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
     light = 0.42 + 0.62 * np.clip(normal @ towards_light, 0, 1)
-    skin = albedo * (1 + 0.05 * _noise(rest, 220, 1) + 0.035 * _noise(rest, 900, 2))[:, None]
-    strand = 1 + 0.175 * np.sin(rest[:, 0] * 900 + 12 * _noise(rest, 60, 3)) + 0.25 * _noise(rest, 300, 4)
+    skin = albedo * (1 + 0.05 * noise(rest, 220, 1) + 0.035 * noise(rest, 900, 2))[:, None]
+    strand = 1 + 0.175 * np.sin(rest[:, 0] * 900 + 12 * noise(rest, 60, 3)) + 0.25 * noise(rest, 300, 4)
     share = np.clip(hair * 1.5 - 0.25, 0, 1)
     color = skin * (1 - share) + share * hair_color * strand[:, None]
     return np.clip(color * light[:, None], 0, 1).astype(np.float32)
-
-
-def _noise(points: F32, frequency: float, seed: int) -> F32:
-    """[P] smooth noise of about unit size: two octaves of eight random waves; frequency in radians per metre."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros(len(points), np.float32)
-    points = np.ascontiguousarray(points)
-    for octave in range(2):
-        waves = (rng.normal(size=(8, 3)) * frequency * 2**octave).astype(np.float32)
-        phase = rng.uniform(0, 6.28, 8).astype(np.float32)
-        turns = (np.column_stack([waves, phase]) / (2 * np.pi)).astype(np.float32)
-        add = lambda start, stop, turns=turns, octave=octave: _add_waves(points[start:stop], turns, _AMPLITUDE[octave], total[start:stop])
-        run(add, ranges(len(points), 4 * thread_count()))
-    return total
-
-
-_AMPLITUDE = (np.float32(0.5 / 8**0.5), np.float32(0.5 / 8**0.5 / 1.6))
-# Taylor coefficients of sin(2 pi t); 2e-5 off at half a turn.
-_SINE = tuple(np.float32((-1) ** k * (2 * np.pi) ** (2 * k + 1) / math.factorial(2 * k + 1)) for k in range(7))
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _add_waves(points, turns, amplitude, total):
-    """total [P] += amplitude * sum over waves of sin(2 pi (turns . (point, 1))); a polynomial, because libm's sine is the whole cost."""
-    for i in range(len(points)):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        value = np.float32(0)
-        for k in range(8):
-            turn = turns[k, 0] * x + turns[k, 1] * y + turns[k, 2] * z + turns[k, 3]
-            turn -= np.float32(np.floor(turn + np.float32(0.5)))
-            square = turn * turn
-            power = _SINE[6]
-            power = power * square + _SINE[5]
-            power = power * square + _SINE[4]
-            power = power * square + _SINE[3]
-            power = power * square + _SINE[2]
-            power = power * square + _SINE[1]
-            power = power * square + _SINE[0]
-            value += power * turn
-        total[i] += amplitude * value
-
-
-def _inside(polygon: NDArray, points: NDArray) -> NDArray[np.bool_]:
-    """Even-odd rule: which of points [P, 2] lie inside polygon [K, 2]."""
-    x, y = points.T
-    inside = np.zeros(len(points), bool)
-    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, 1, 0), strict=True):
-        crosses = (y0 > y) != (y1 > y)
-        inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0 + 1e-12) + x0)
-    return inside
-
-
-def _halve(image: F32) -> F32:
-    """Mean of 2 x 2 blocks."""
-    return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / np.float32(4)
