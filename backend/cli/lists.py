@@ -1,20 +1,10 @@
-"""`lookalike models` and `lookalike rigs`."""
+"""`lookalike rigs`."""
 
 from __future__ import annotations
 
 import click
 
 from .output import emit, json_option
-
-
-@click.command()
-@json_option
-def models(as_json: bool) -> None:
-    """Which reconstructors there are, and their licences."""
-    from backend.models import model_names, reconstructor
-
-    rows = [{"name": name, "licence": reconstructor(name).licence} for name in model_names()]
-    emit(as_json, {"models": rows}, "\n".join(f"{row['name']:<14} {row['licence']}" for row in rows))
 
 
 @click.command()

@@ -26,7 +26,7 @@ COMMANDS = {
     "flame-map": "flame_map",
     "evaluate": "evaluate",
     "synthesize": "synthesize",
-    "models": "lists",
+    "models": "models",
     "rigs": "lists",
     "key": "key",
 }
@@ -44,7 +44,7 @@ HELP = {
     "flame-map": "FLAME's coefficients on another head, for motion in Blender.",
     "evaluate": "Reconstruct known heads and measure the error.",
     "synthesize": "Draw heads to train on.",
-    "models": "Which reconstructors there are.",
+    "models": "Reconstructors and weights: list, add, fetch, remove.",
     "rigs": "Which parametric heads there are.",
     "key": "This user's public key, for a backend on another machine.",
 }

@@ -1,1 +1,1 @@
-"""Weights that a user brings: reading foreign checkpoints safely."""
+"""Weights that a user brings or fetches: known files, safe reading of foreign checkpoints, one folder of safetensors."""

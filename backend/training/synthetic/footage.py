@@ -109,7 +109,7 @@ def draw(anatomy: Anatomy, person: Person, above: F32, vertices: F32, rig: Rig, 
     image = halve(color) + (1 - matte[..., None]) * backdrop(person, frame.camera.width)
     behind = np.where(covered, depth, np.float32(0))
     total = halve(behind) / np.maximum(matte, 1e-6)
-    return np.clip(image, 0, 1), matte, np.where(matte > 0.5, total, 0).astype(np.float32)
+    return np.clip(image, 0, 1).astype(np.float32), matte, np.where(matte > 0.5, total, 0).astype(np.float32)
 
 
 def _fields(anatomy: Anatomy, above: F32, surface: F32, body: F32, body_normals: F32) -> F32:
