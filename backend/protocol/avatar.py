@@ -111,6 +111,7 @@ class Avatar:
         drivers: how the rig was posed in each source portrait, in order.
         provenance: JSON-able facts: name, source image sha256, model, weights and licences,
             consent statement, creation time (ISO 8601 UTC), software version.
+        features: what a network's refiner needs beside the splats, by name, float16 or float32; mostly empty.
     """
 
     rig: RigArrays
@@ -118,6 +119,7 @@ class Avatar:
     shoulders: SplatArrays
     drivers: tuple[Driver, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
+    features: dict[str, NDArray[np.floating]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -1,8 +1,9 @@
 """The `.lookalike` file: one safetensors file, versioned, bounded, written atomically.
 
 Tensors: ``rig/<field>``, ``lod0/<field>`` ... ``lod2/<field>``, ``shoulders/<field>``,
-``driver<i>/pose|world_to_camera|intrinsics``. The metadata key ``lookalike`` holds one JSON object
-with the format version, names, drivers' expressions and sizes, and the provenance.
+``driver<i>/pose|world_to_camera|intrinsics``, and ``features/<name>`` where a network's refiner needs them.
+The metadata key ``lookalike`` holds one JSON object with the format version, names, drivers' expressions and
+sizes, and the provenance.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_VERTICES = 1 << 20
 MAX_SPLATS = 1 << 22
 MAX_LODS = 3
+FEATURES = "features/"
 
 RIG_FIELDS = ("vertices", "faces", "joints", "parents", "weights", "expressions")
 _SPLAT_FIELDS = tuple(SplatArrays.__dataclass_fields__)
@@ -71,6 +73,7 @@ def encode_avatar(avatar: Avatar) -> bytes:
         tensors[f"driver{i}/pose"] = driver.pose
         tensors[f"driver{i}/world_to_camera"] = driver.world_to_camera
         tensors[f"driver{i}/intrinsics"] = driver.intrinsics
+    tensors.update({f"{FEATURES}{name}": array for name, array in avatar.features.items()})
     header = {
         "format": FORMAT_VERSION,
         "rig_id": avatar.rig.rig_id,
@@ -114,6 +117,7 @@ def decode_avatar(data: bytes, name: str = "avatar") -> Avatar:
             for i, d in enumerate(header["drivers"])
         )
         provenance = dict(header["provenance"])
+        features = {key.removeprefix(FEATURES): _feature(key, tensors[key]) for key in tensors if key.startswith(FEATURES)}
         check_rig(rig)
         for driver in drivers:
             check_driver(driver, len(rig.joints))
@@ -121,7 +125,7 @@ def decode_avatar(data: bytes, name: str = "avatar") -> Avatar:
             check_splats(splats, len(rig.faces))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise AvatarFileError(f"{name}: not a valid avatar ({error})") from error
-    return Avatar(rig, lods, shoulders, drivers, provenance)
+    return Avatar(rig, lods, shoulders, drivers, provenance, features)
 
 
 def read_header(data: bytes, name: str = "avatar") -> dict:
@@ -262,6 +266,13 @@ def _limits(name: str, array: np.ndarray) -> tuple[float, float]:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{name} holds NaN or infinity")
     return low, high
+
+
+def _feature(key: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype not in (np.float16, np.float32):
+        raise ValueError(f"{key} is {array.dtype}, not float16 or float32")
+    _limits(key, array)
+    return array
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:

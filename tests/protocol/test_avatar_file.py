@@ -54,6 +54,22 @@ def test_file_is_exact(tmp_path):
     assert len(again.splats(2)) == len(avatar.lods[2]) + len(avatar.shoulders)
 
 
+def test_features_of_a_refiner_travel_with_the_avatar():
+    features = {"head": np.arange(6, dtype=np.float16).reshape(3, 2), "camera": np.eye(4, dtype=np.float32)}
+    again = decode_avatar(encode_avatar(replace(AVATAR, features=features)))
+    assert set(again.features) == {"head", "camera"}
+    for name, array in features.items():
+        assert again.features[name].dtype == array.dtype
+        np.testing.assert_array_equal(again.features[name], array)
+    assert not decode_avatar(DATA).features
+
+
+@pytest.mark.parametrize("bad", [np.array([np.nan], np.float16), np.array([np.inf], np.float32), np.zeros(2, np.int32)])
+def test_impossible_features_are_refused(bad):
+    with pytest.raises(AvatarFileError, match="features/head"):
+        decode_avatar(rewritten(tensors={"features/head": bad}))
+
+
 def test_avatar_without_shoulders_or_drivers():
     nothing = SplatArrays(*(getattr(AVATAR.shoulders, f)[:0] for f in SPLAT_FIELDS))
     again = decode_avatar(encode_avatar(Avatar(AVATAR.rig, AVATAR.lods, nothing)))
