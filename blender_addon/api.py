@@ -346,8 +346,8 @@ def apply_preset(avatar: bpy.types.Collection, preset: str, strength: float = 1.
         key_channels(channels, bpy.context.scene.frame_current)
 
 
-def apply_own_preset(avatar: bpy.types.Collection, name: str, strength: float = 1.0) -> None:
-    """Pose the avatar by a pose asset of this file.
+def apply_own_preset(avatar: bpy.types.Collection, name: str, strength: float = 1.0, flipped: bool = False) -> None:
+    """Pose the avatar by a pose asset of this file, or by its mirror image.
 
     Raises:
         LookalikeError: there is none of that name, or the avatar has no face board.
@@ -357,14 +357,18 @@ def apply_own_preset(avatar: bpy.types.Collection, name: str, strength: float = 
 
     if name not in bpy.data.actions:
         raise LookalikeError(f"There is no pose called “{name}”", "save one first")
-    apply(avatar, bpy.data.actions[name], strength)
+    apply(avatar, bpy.data.actions[name], strength, flipped)
 
 
 def save_preset(avatar: bpy.types.Collection, name: str) -> bpy.types.Action:
-    """Save face, head and eyes as they stand as a pose asset of this file."""
-    from .avatar import save_pose_asset
+    """Save face, head and eyes as they stand as a pose asset of this file, with a picture of the face where there are splats."""
+    from .avatar import save_pose_asset, splats_of
+    from .interchange import set_preview
 
-    return save_pose_asset(avatar, name)
+    action = save_pose_asset(avatar, name)
+    if splats_of(avatar):
+        set_preview(action, avatar, face=True)
+    return action
 
 
 def select_bone(avatar: bpy.types.Collection, bone: str, extend: bool = False) -> None:
@@ -392,16 +396,53 @@ def reset_controls(avatar: bpy.types.Collection, layer: str = "face", group: str
     reset_channels(_controls(avatar, layer, group))
 
 
-def mute_controls(avatar: bpy.types.Collection, group: str = "") -> bool:
-    """Mute the expressions of a group, or unmute them where all are muted; returns whether they are muted now."""
-    from .avatar import expression_names, mute_expressions
+def mute_controls(avatar: bpy.types.Collection, group: str = "", control: str = "") -> bool:
+    """Mute the expressions of a group, or of one control, or unmute them where all are muted; returns whether they are muted now."""
+    from .avatar import expression_names, moved_by, mute_expressions
     from .ui.expression_groups import group_of
 
+    if control:
+        return mute_expressions(avatar, [key.name for key in moved_by(avatar).get(control, ())])
     return mute_expressions(avatar, [name for name in expression_names(avatar) if not group or group_of(name) == group])
 
 
+def flip_face(avatar: bpy.types.Collection, layer: str = "face", group: str = "") -> None:
+    """Mirror the whole face, or one group of a layer's controls (brows, eyes, mouth ..)."""
+    from .avatar import expression_channels
+    from .avatar import flip_face as flip
+    from .ui.expression_groups import group_of
+
+    names = [name for name in expression_channels(avatar, layer) if group_of(name) == group] if group else None
+    flip(avatar, names, layer)
+
+
+def copy_face(avatar: bpy.types.Collection) -> None:
+    """Put the face as it stands on the clipboard."""
+    from .avatar import as_text, read_face
+
+    bpy.context.window_manager.clipboard = as_text(read_face(avatar))
+
+
+def paste_face(avatar: bpy.types.Collection, flipped: bool = False, strength: float = 1.0) -> None:
+    """Set the face that is on the clipboard, or its mirror image.
+
+    Raises:
+        LookalikeError: there is none.
+    """
+    from .avatar import armature_of, filled, from_text, mirrored, write_face
+
+    pose = filled(from_text(bpy.context.window_manager.clipboard), avatar)
+    armature = armature_of(avatar)
+    write_face(avatar, mirrored(pose, armature) if flipped and armature is not None else pose, strength)
+
+
 def import_motion(
-    path: PathLike, avatar: bpy.types.Collection | None = None, fps: float = 0.0, flame_map: PathLike = "", **options: Any
+    path: PathLike,
+    avatar: bpy.types.Collection | None = None,
+    fps: float = 0.0,
+    flame_map: PathLike = "",
+    sound: PathLike | None = None,
+    **options: Any,
 ) -> TakeReport | LipsyncReport:
     """Key a performance from a file or a sequence's folder, known by its content, into an action of its own; cue files become lip-sync.
 
@@ -410,6 +451,7 @@ def import_motion(
         avatar: the active one by default.
         fps: frames a second of the take where the file is wrong or silent; 0 goes by the file.
         flame_map: of `lookalike flame-map`, for FLAME's expressions on an avatar that is not built on FLAME.
+        sound: audio or video file whose sound begins with the motion; it becomes a strip in the sequencer.
         options: as `avatar.TakeOptions`, or for cues `avatar.LipsyncOptions`.
     Raises:
         LookalikeError: the file is missing, corrupt, hostile or of no use to this avatar; nothing is changed then.
@@ -436,7 +478,20 @@ def import_motion(
     )
     scene = bpy.context.scene
     scene.frame_end = max(scene.frame_end, report.last)
+    if sound is not None:
+        add_sound(sound, report.first)
     return report
+
+
+def add_sound(path: PathLike, frame: int = 1, scene: bpy.types.Scene | None = None) -> bpy.types.ID | bpy.types.bpy_struct:
+    """Lay a sound, or a video's sound, into the sequencer from `frame`, heard while playing and scrubbing; returns the strip.
+
+    Raises:
+        LookalikeError: the file is missing, or Blender finds no sound in it.
+    """
+    from .avatar import add_sound as add
+
+    return add(scene or bpy.context.scene, Path(bpy.path.abspath(os.fspath(path))), frame)
 
 
 def start_live(avatar: bpy.types.Collection, port: int = 11111, from_network: bool = False) -> int:

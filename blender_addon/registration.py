@@ -18,7 +18,7 @@ from .editing import panels as edit_panels
 from .editing import settings as edit_settings
 from .interchange import assets, drop
 from .interchange import operators as interchange_operators
-from .operators import animation, avatars, files, live, photos
+from .operators import animation, avatars, files, live, motion, photos
 from .operators import backend as backend_operators
 from .operators import jobs as job_operators
 from .operators import rendering as rendering_operators
@@ -34,6 +34,7 @@ CLASSES: tuple[type, ...] = (
     *files.CLASSES,
     *avatars.CLASSES,
     *animation.CLASSES,
+    *motion.CLASSES,
     *live.CLASSES,
     *backend_operators.CLASSES,
     *file_handlers.CLASSES,
@@ -66,7 +67,7 @@ def register() -> None:
     avatar_properties.attach()
     properties.attach()
     bpy.types.TOPBAR_MT_file_import.append(files.draw_import)
-    bpy.types.TOPBAR_MT_file_import.append(animation.draw_import)
+    bpy.types.TOPBAR_MT_file_import.append(motion.draw_import)
     bpy.types.TOPBAR_MT_file_export.append(files.draw_export)
     integration.attach()
     bpy.app.handlers.load_pre.append(_before_load)
@@ -83,7 +84,7 @@ def unregister() -> None:
     rendering_handlers.unregister()
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.types.TOPBAR_MT_file_export.remove(files.draw_export)
-    bpy.types.TOPBAR_MT_file_import.remove(animation.draw_import)
+    bpy.types.TOPBAR_MT_file_import.remove(motion.draw_import)
     bpy.types.TOPBAR_MT_file_import.remove(files.draw_import)
     integration.detach()
     properties.detach()

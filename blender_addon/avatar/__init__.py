@@ -3,12 +3,13 @@
 The names are loaded when they are first used: registering the add-on needs only `properties`, and must not wait for numpy.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy_names import loader
 
 if TYPE_CHECKING:
     from .build import BlenderAvatar, add_lod, begin_avatar, build_avatar, make_native, place_lod, prepare_lod, set_facts
-    from .control_groups import key_channels, mute_expressions, reset_channels, select_bone
+    from .control_groups import key_channels, moved_by, mute_expressions, reset_channels, select_bone
     from .controls import (
         add_controls,
         bone_controls,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .evaluated import read_appearance, read_evaluated, read_pose, splat_objects
     from .export import avatar_arrays
     from .face_board import has_board
+    from .face_pose import as_text, filled, flip_face, from_text, mirrored, read_face, write_face
     from .keyframes import apply_driver, key_channel, key_expression, key_joint, motion_to_keys, pose_avatar
     from .levels import apply_levels, show_level, shown_level
     from .mouth_strips import LipsyncOptions, LipsyncReport, apply_lipsync
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .performance import key_demo_performance, key_performance
     from .presets import apply_own_preset, apply_preset, own_presets, save_pose_asset
     from .rig_objects import rest_mesh
+    from .sound import add_sound, sound_beside
     from .takes import TakeOptions, TakeReport, apply_take
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "active_avatar",
     "add_controls",
     "add_lod",
+    "add_sound",
     "adopt_copies",
     "apply_driver",
     "apply_levels",
@@ -50,6 +54,7 @@ __all__ = [
     "apply_preset",
     "apply_take",
     "armature_of",
+    "as_text",
     "avatar_arrays",
     "avatar_objects",
     "avatar_of",
@@ -61,8 +66,11 @@ __all__ = [
     "expression_channels",
     "expression_keys",
     "expression_names",
+    "filled",
     "find_avatars",
+    "flip_face",
     "frame_avatar",
+    "from_text",
     "gaze_bones",
     "get_expressions",
     "has_board",
@@ -74,7 +82,9 @@ __all__ = [
     "key_joint",
     "key_performance",
     "make_native",
+    "mirrored",
     "motion_to_keys",
+    "moved_by",
     "mute_expressions",
     "own_presets",
     "place_lod",
@@ -82,6 +92,7 @@ __all__ = [
     "prepare_lod",
     "read_appearance",
     "read_evaluated",
+    "read_face",
     "read_pose",
     "rename_avatar",
     "reset_channels",
@@ -94,14 +105,17 @@ __all__ = [
     "set_facts",
     "show_level",
     "shown_level",
+    "sound_beside",
     "splat_objects",
     "splats_of",
+    "write_face",
 ]
 
 _HOMES = {
     "build": "BlenderAvatar add_lod begin_avatar build_avatar make_native place_lod prepare_lod set_facts",
-    "control_groups": "key_channels mute_expressions reset_channels select_bone",
+    "control_groups": "key_channels moved_by mute_expressions reset_channels select_bone",
     "face_board": "has_board",
+    "face_pose": "as_text filled flip_face from_text mirrored read_face write_face",
     "controls": "add_controls bone_controls expression_channels expression_keys expression_names gaze_bones get_expressions "
     "reset_pose set_expressions",
     "editing": "adopt_copies delete_avatar duplicate_avatar frame_avatar rename_avatar select_avatar",
@@ -112,6 +126,7 @@ _HOMES = {
     "parts": "active_avatar armature_of avatar_objects avatar_of find_avatars head_of splats_of",
     "performance": "key_demo_performance key_performance",
     "rig_objects": "rest_mesh",
+    "sound": "add_sound sound_beside",
     "mouth_strips": "LipsyncOptions LipsyncReport apply_lipsync",
     "presets": "apply_own_preset apply_preset own_presets save_pose_asset",
     "takes": "TakeOptions TakeReport apply_take",
@@ -119,9 +134,4 @@ _HOMES = {
 """Module -> the public names that it defines."""
 
 
-def __getattr__(name: str) -> object:
-    home = next((module for module, names in _HOMES.items() if name in names.split()), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
-    return value
+__getattr__ = loader(__name__, _HOMES)

@@ -13,6 +13,7 @@ from ..protocol import LookalikeError
 from .control_drivers import control_path
 from .controls import Channel, add_controls, expression_channels, expression_names, get_value, set_expressions
 from .face_board import ARKIT, FACE, FOLLOW, GAZE, GAZE_SIDES, has_board, pairs
+from .face_pose import mirrored, read_face, write_face
 from .keyframes import bone_angles, write_action_curve
 from .parts import armature_of
 
@@ -94,8 +95,8 @@ def own_presets() -> list[bpy.types.Action]:
     return [action for action in bpy.data.actions if action.get(MARK) and action.asset_data is not None]
 
 
-def apply_own_preset(collection: bpy.types.Collection, action: bpy.types.Action, strength: float = 1.0) -> None:
-    """Pose the avatar by one of the user's presets, or blend towards it.
+def apply_own_preset(collection: bpy.types.Collection, action: bpy.types.Action, strength: float = 1.0, flipped: bool = False) -> None:
+    """Pose the avatar by one of the user's presets, or blend towards it; `flipped` takes its mirror image.
 
     Raises:
         LookalikeError: the avatar has no face board.
@@ -104,7 +105,13 @@ def apply_own_preset(collection: bpy.types.Collection, action: bpy.types.Action,
     if not has_board(armature):
         raise LookalikeError(f"{collection.name}: has no face controls", "add them in the panel")
     frame = action.frame_range[0]
-    if strength < 1:
+    if flipped:
+        before = read_face(collection)
+        armature.pose.apply_pose_from_action(action, evaluation_time=frame)
+        target = mirrored(read_face(collection), armature)
+        write_face(collection, before)
+        write_face(collection, target, strength)
+    elif strength < 1:
         armature.pose.blend_pose_from_action(action, blend_factor=strength, evaluation_time=frame)
     else:
         armature.pose.apply_pose_from_action(action, evaluation_time=frame)

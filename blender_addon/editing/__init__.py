@@ -5,8 +5,9 @@ chosen by where it is seen. Hiding and brushing keep the original values beside 
 back long after Undo has forgotten them.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy_names import loader
 
 if TYPE_CHECKING:
     from .edits import reset_edits, show_all
@@ -47,9 +48,4 @@ _HOMES = {
 """Module -> the public names that it defines; loaded when first used, so that registering does not wait for numpy."""
 
 
-def __getattr__(name: str) -> object:
-    home = next((module for module, names in _HOMES.items() if name in names.split()), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
-    return value
+__getattr__ = loader(__name__, _HOMES)

@@ -10,13 +10,15 @@ from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatPrope
 from bpy.types import Operator
 
 from ..interchange.source import has_source, splat_source
+from ..operators.base import CANCELLED, RUNNING, Telling, layout_of
 from ..operators.reporting import reported, reported_event
+from ..translations import said
 from . import overlay
 from .live import LiveStroke
 from .settings import MODES, OPPOSITE, LOOKALIKE_PG_point
 
 
-class _OnSplats:
+class _OnSplats(Telling):
     """An operator on the active avatar or splat cloud, or on the one that `target` names."""
 
     target: StringProperty(
@@ -59,8 +61,7 @@ class _Gesture(_OnSplats):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if context.region_data is None or context.region is None:
-            self.report({"ERROR"}, "Move the pointer over a 3D view")
-            return {"CANCELLED"}
+            return self.tell("Move the pointer over a 3D view", "ERROR")
         self.keep_view(context)
         self.points.clear()
         self.add(event)
@@ -75,15 +76,15 @@ class _Gesture(_OnSplats):
     def begin(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         self._handle = bpy.types.SpaceView3D.draw_handler_add(self.draw_shape, (context.region.as_pointer(),), "WINDOW", "POST_PIXEL")
         self._area = context.area
-        context.area.header_text_set(f"{self.bl_label}: {self.hint}")
+        context.area.header_text_set(f"{said(self.bl_label)}: {said(self.hint)}")
         context.window_manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
+        return RUNNING
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if event.type in {"ESC", "RIGHTMOUSE"}:
             self.end()
             self.cancelled(context)
-            return {"CANCELLED"}
+            return CANCELLED
         if event.type in {"MOUSEMOVE", "INBETWEEN_MOUSEMOVE"}:
             self.add(event)
             self.moved(context)
@@ -93,7 +94,7 @@ class _Gesture(_OnSplats):
             self.end()
             self.cancelled(context)
             return self.execute(context)
-        return {"RUNNING_MODAL"}
+        return RUNNING
 
     def add(self, event: bpy.types.Event) -> None:
         element = self.points.add()
@@ -131,11 +132,10 @@ class _Gesture(_OnSplats):
 
     def told(self, mode: str, changed: int) -> set[str]:
         if not changed:
-            self.report({"INFO"}, "No splat was under it")
-            return {"CANCELLED"}
+            self.tell("No splat was under it")
+            return CANCELLED
         label = next(label for identifier, label, _ in MODES if identifier == mode)
-        self.report({"INFO"}, f"{label}: {changed:,} splats")
-        return {"FINISHED"}
+        return self.tell("{action}: {count} splats", action=said(label), count=f"{changed:,}")
 
 
 class LOOKALIKE_OT_brush_splats(_Gesture, Operator):
@@ -193,8 +193,7 @@ class LOOKALIKE_OT_brush_splats(_Gesture, Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         if not len(self.points):
-            self.report({"ERROR"}, "The stroke has no points")
-            return {"CANCELLED"}
+            return self.tell("The stroke has no points", "ERROR")
         if self.mode == "MIRROR":
             return self.told(self.mode, self._repair(context))
         picker = self._picker(context)
@@ -224,8 +223,7 @@ class LOOKALIKE_OT_brush_splats(_Gesture, Operator):
         return mirror_repair(avatar, "RIGHT" if bad == "LEFT" else "LEFT", view, stroke, Options(through=self.through))
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        layout.use_property_split, layout.use_property_decorate = True, False
+        layout = layout_of(self)
         for name in ("mode", "radius", "strength", "hardness", "through", "mirror", "similar"):
             layout.prop(self, name)
 
@@ -239,8 +237,7 @@ class _TrimShape(_Gesture):
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         if len(self.points) < 2:
-            self.report({"ERROR"}, "The shape has no points")
-            return {"CANCELLED"}
+            return self.tell("The shape has no points", "ERROR")
         return self.told(self.mode, self.choose(context))
 
     def chosen_options(self):
@@ -314,8 +311,7 @@ class LOOKALIKE_OT_hide_region(_OnAvatar, Operator):
         from .regions import hide_region
 
         changed = hide_region(self.avatar(context), self.region, self.hide)
-        self.report({"INFO"}, f"{'Hid' if self.hide else 'Showed'} {changed:,} splats")
-        return {"FINISHED"}
+        return self.tell("Hid {count} splats" if self.hide else "Showed {count} splats", count=f"{changed:,}")
 
 
 class LOOKALIKE_OT_show_hidden(_OnSplats, Operator):
@@ -329,8 +325,7 @@ class LOOKALIKE_OT_show_hidden(_OnSplats, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from . import show_all, targets_of
 
-        self.report({"INFO"}, f"Showed {show_all(targets_of(splat_source(context, self.target))):,} splats")
-        return {"FINISHED"}
+        return self.tell("Showed {count} splats", count=f"{show_all(targets_of(splat_source(context, self.target))):,}")
 
 
 class LOOKALIKE_OT_reset_edits(_OnSplats, Operator):
@@ -344,8 +339,7 @@ class LOOKALIKE_OT_reset_edits(_OnSplats, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from . import reset_edits, targets_of
 
-        self.report({"INFO"}, f"Reset {reset_edits(targets_of(splat_source(context, self.target))):,} splats")
-        return {"FINISHED"}
+        return self.tell("Reset {count} splats", count=f"{reset_edits(targets_of(splat_source(context, self.target))):,}")
 
 
 class LOOKALIKE_OT_remove_hidden(_OnSplats, Operator):
@@ -359,8 +353,7 @@ class LOOKALIKE_OT_remove_hidden(_OnSplats, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from . import remove_hidden, targets_of
 
-        self.report({"INFO"}, f"Removed {remove_hidden(targets_of(splat_source(context, self.target))):,} splats")
-        return {"FINISHED"}
+        return self.tell("Removed {count} splats", count=f"{remove_hidden(targets_of(splat_source(context, self.target))):,}")
 
 
 class LOOKALIKE_OT_mirror_repair(_OnAvatar, Operator):
@@ -380,8 +373,7 @@ class LOOKALIKE_OT_mirror_repair(_OnAvatar, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from . import mirror_repair
 
-        self.report({"INFO"}, f"Mirrored {mirror_repair(self.avatar(context), self.good_side):,} splats")
-        return {"FINISHED"}
+        return self.tell("Mirrored {count} splats", count=f"{mirror_repair(self.avatar(context), self.good_side):,}")
 
 
 class LOOKALIKE_OT_rebind(_OnAvatar, Operator):
@@ -395,8 +387,7 @@ class LOOKALIKE_OT_rebind(_OnAvatar, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from . import rebind
 
-        self.report({"INFO"}, f"Bound {rebind(self.avatar(context)):,} splats")
-        return {"FINISHED"}
+        return self.tell("Bound {count} splats", count=f"{rebind(self.avatar(context)):,}")
 
 
 class LOOKALIKE_OT_make_native(_OnAvatar, Operator):
@@ -410,8 +401,7 @@ class LOOKALIKE_OT_make_native(_OnAvatar, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..avatar import make_native
 
-        self.report({"INFO"}, f"Turned {make_native(self.avatar(context))} levels of detail")
-        return {"FINISHED"}
+        return self.tell("Turned {count} levels of detail", count=make_native(self.avatar(context)))
 
 
 CLASSES = (

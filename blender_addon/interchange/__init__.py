@@ -3,10 +3,12 @@
 The formats themselves are in `protocol.interchange`, which has no bpy; here they meet data-blocks.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ..lazy_names import loader
+
 if TYPE_CHECKING:
+    from .assets import set_preview
     from .cloud_objects import cloud_object, read_cloud_object
     from .exporting import export_glb, export_lam, export_sequence, export_splats
     from .importing import attach_to_head, detach, import_lam, import_splats
@@ -25,9 +27,11 @@ __all__ = [
     "posed_cloud",
     "posed_splats",
     "read_cloud_object",
+    "set_preview",
 ]
 
 _HOMES = {
+    "assets": "set_preview",
     "cloud_objects": "cloud_object read_cloud_object",
     "exporting": "export_glb export_lam export_sequence export_splats",
     "importing": "attach_to_head detach import_lam import_splats",
@@ -36,9 +40,4 @@ _HOMES = {
 """Module -> the public names that it defines; loaded when first used, so that registering does not wait for numpy."""
 
 
-def __getattr__(name: str) -> object:
-    home = next((module for module, names in _HOMES.items() if name in names.split()), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
-    return value
+__getattr__ = loader(__name__, _HOMES)

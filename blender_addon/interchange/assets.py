@@ -6,38 +6,33 @@ import json
 
 import bpy
 import numpy as np
-from bpy.props import StringProperty
 from bpy.types import Operator
 
-from .. import api
+from ..operators.base import OnAvatar
 from ..operators.reporting import reported
 
 SIZE = 256
 """Pixels of the preview's sides."""
+HEAD_VIEW, FACE_VIEW = -25.0, -10.0
+"""Degrees about the vertical: a whole head from half left, a face almost from the front."""
+FACE_MARGIN = 1.9
+"""How much more than the moving part of the face is seen."""
+FACE_SHARE = 0.15
+"""A vertex belongs to the face where an expression moves it by this share of the largest movement."""
 
 
-class LOOKALIKE_OT_mark_asset(Operator):
+class LOOKALIKE_OT_mark_asset(OnAvatar, Operator):
     """Make the avatar an asset, with a picture of its head, so that it can be dragged into scenes from the asset browser"""
 
     bl_idname = "lookalike.mark_asset"
     bl_label = "Mark Avatar as Asset"
     bl_options = {"REGISTER", "UNDO"}
 
-    avatar: StringProperty(name="Avatar", description="Name of the avatar; empty for the active one", options={"HIDDEN", "SKIP_SAVE"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not api.avatars(context.scene):
-            cls.poll_message_set("There is no avatar in the scene")
-            return False
-        return True
-
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        avatar = api.avatar(self.avatar)
+        avatar = self.chosen()
         mark_asset(avatar)
-        self.report({"INFO"}, f"{avatar.name} is an asset of this file; save it in an asset library's folder")
-        return {"FINISHED"}
+        return self.tell("{name} is an asset of this file; save it in an asset library's folder", name=avatar.name)
 
 
 def mark_asset(avatar: bpy.types.Collection) -> None:
@@ -50,7 +45,6 @@ def mark_asset(avatar: bpy.types.Collection) -> None:
 
     if avatar.library is not None:
         raise AvatarFileError(f"{avatar.name}: is linked", "mark it in its own file")
-    picture = head_picture(avatar)
     avatar.asset_mark()
     facts = json.loads(avatar.lookalike.provenance or "{}")
     about = avatar.asset_data
@@ -58,25 +52,37 @@ def mark_asset(avatar: bpy.types.Collection) -> None:
     about.license = str(facts.get("consent", ""))[:1000]
     for tag in ("lookalike", "avatar", "head"):
         about.tags.new(tag, skip_if_exists=True)
-    preview = avatar.preview_ensure()
+    set_preview(avatar, avatar)
+
+
+def set_preview(block: bpy.types.ID, avatar: bpy.types.Collection, face: bool = False) -> None:
+    """Give a data-block a picture of the avatar as it stands, for the asset browser; `face` comes nearer and sees it from the front.
+
+    Raises:
+        AvatarFileError: the avatar has lost its splats.
+    """
+    picture = head_picture(avatar, face=face)
+    preview = block.preview_ensure()
     preview.image_size = (SIZE, SIZE)
     preview.image_pixels_float.foreach_set(np.ascontiguousarray(picture[::-1]).ravel())
 
 
-def head_picture(avatar: bpy.types.Collection, size: int = SIZE) -> np.ndarray:
-    """[size, size, 4] straight alpha, top row first: the head from half left, each splat a disc, back to front.
+def head_picture(avatar: bpy.types.Collection, size: int = SIZE, face: bool = False) -> np.ndarray:
+    """[size, size, 4] straight alpha, top row first: the head from half left, or the face, each splat a disc, back to front.
 
     Drawn in numpy, so that it works in background and on every Blender. About 0.2 s.
     """
     from .posed import posed_cloud
 
-    cloud = posed_cloud(avatar, bpy.context.evaluated_depsgraph_get())
-    angle = np.radians(-25)
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    cloud = posed_cloud(avatar, depsgraph)
+    angle = np.radians(FACE_VIEW if face else HEAD_VIEW)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     fine = 2 * size
     place = cloud.position @ turn.T
-    low, high = np.percentile(place, 0.5, axis=0), np.percentile(place, 99.5, axis=0)
-    span = float(max(high[0] - low[0], high[1] - low[1], 1e-6)) * 1.04
+    shown = _face_points(avatar) @ turn.T if face else place
+    low, high = np.percentile(shown, 0.5, axis=0), np.percentile(shown, 99.5, axis=0)
+    span = float(max(high[0] - low[0], high[1] - low[1], 1e-6)) * (FACE_MARGIN if face else 1.04)
     pixel = ((place[:, :2] - (low + high)[:2] / 2) / span + 0.5) * fine
     radius = np.clip(1.5 * np.sort(cloud.scale, axis=1)[:, 1] / span * fine, 0.7, 6)
     rgb = np.clip(cloud.sh[:, 0] * 0.28209479177387814 + 0.5, 0, 1)
@@ -96,6 +102,22 @@ def head_picture(avatar: bpy.types.Collection, size: int = SIZE) -> np.ndarray:
         picture[y[front], x[front], :3] = rgb[chosen[front]]
         picture[y[front], x[front], 3] = 1
     return picture.reshape(size, 2, size, 2, 4).mean((1, 3))
+
+
+def _face_points(avatar: bpy.types.Collection) -> np.ndarray:
+    """[N, 3] rest vertices of the rig mesh that expressions move, in the avatar's frame: brows to chin."""
+    from ..avatar import expression_keys, head_of, rest_mesh
+    from ..avatar.frames import points_from_blender
+
+    head = head_of(avatar)
+    rest = rest_mesh(head)[0]
+    moved = np.zeros(len(rest), np.float32)
+    values = np.empty((len(rest), 3), np.float32)
+    for key in expression_keys(head):
+        key.data.foreach_get("co", values.ravel())
+        moved = np.maximum(moved, np.linalg.norm(values - rest, axis=1))
+    chosen = moved > FACE_SHARE * moved.max(initial=0)
+    return points_from_blender(rest[chosen] if chosen.any() else rest)
 
 
 CLASSES = (LOOKALIKE_OT_mark_asset,)

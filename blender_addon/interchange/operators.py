@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
-from bpy.types import Operator, OperatorFileListElement
-from bpy_extras.io_utils import ExportHelper, ImportHelper
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.types import Operator
 
 from .. import api
+from ..operators.base import CANCELLED, FINISHED, RUNNING, FromFiles, OnAvatar, Telling, ToFile, layout_of, there_is_an_avatar
 from ..operators.reporting import reported, reported_event
+from ..translations import said
 from .source import has_source, splat_source
 
 AXES = (
@@ -32,26 +33,17 @@ def _level(choice: str) -> int | None:
     return None if choice == "HIGHEST" else int(choice)
 
 
-class _Export(ExportHelper):
-    """What the exporters share: a level of detail, the avatar, and a file name made of its name."""
+class _Export(ToFile):
+    """An exporter with a level of detail."""
 
     level: EnumProperty(name="Detail", description="Level of detail that is written", items=LEVELS, default="HIGHEST")
-    avatar: StringProperty(name="Avatar", description="Name of the avatar; empty for the active one", options={"HIDDEN", "SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not has_source(context):
-            cls.poll_message_set("There is no avatar in the scene")
-            return False
-        return True
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        active = api.active_avatar(context)
-        name = self.avatar or (active.name if active is not None else getattr(context.active_object, "name", ""))
-        if not self.filepath and name:
-            self.filepath = bpy.path.clean_name(name) + self.filename_ext
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
+        if has_source(context):
+            return True
+        cls.poll_message_set("There is no avatar in the scene")
+        return False
 
 
 class LOOKALIKE_OT_export_splats(_Export, Operator):
@@ -101,8 +93,7 @@ class LOOKALIKE_OT_export_splats(_Export, Operator):
         return super().invoke(context, event)
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        layout.use_property_split, layout.use_property_decorate = True, False
+        layout = layout_of(self)
         column = layout.column()
         column.prop(self, "kind")
         column.prop(self, "axes" if self.kind == ".ply" else "version")
@@ -128,8 +119,7 @@ class LOOKALIKE_OT_export_splats(_Export, Operator):
         options = {"level": _level(self.level), "axes": self.axes, "spz_version": int(self.version)}
         options |= {"local": self.local, "attached": self.attached}
         if not self.animation:
-            self.report({"INFO"}, f"Wrote {export_splats(source, path, **options)}")
-            return {"FINISHED"}
+            return self.tell("Wrote {path}", path=export_splats(source, path, **options))
         self._frames = export_sequence(source, path, self.first, self.last, self.step, **options)
         self._written, self._count = 0, len(range(self.first, self.last + 1, self.step))
         if bpy.app.background or context.window is None:
@@ -139,7 +129,7 @@ class LOOKALIKE_OT_export_splats(_Export, Operator):
         self._timer = context.window_manager.event_timer_add(0.01, window=context.window)
         context.window_manager.modal_handler_add(self)
         context.window_manager.progress_begin(0, max(self._count, 1))
-        return {"RUNNING_MODAL"}
+        return RUNNING
 
     @reported_event
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -147,10 +137,10 @@ class LOOKALIKE_OT_export_splats(_Export, Operator):
         if event.type == "ESC":
             self._frames.close()
             self._stop(context)
-            self.report({"WARNING"}, f"Stopped after {self._written} of {self._count} files")
-            return {"CANCELLED"}
+            self.tell("Stopped after {written} of {count} files", "WARNING", written=self._written, count=self._count)
+            return CANCELLED
         if event.type != "TIMER":
-            return {"RUNNING_MODAL"}
+            return RUNNING
         try:
             path = next(self._frames, None)
         except Exception:
@@ -161,8 +151,10 @@ class LOOKALIKE_OT_export_splats(_Export, Operator):
             return self._ended(context)
         self._written += 1
         context.window_manager.progress_update(self._written)
-        context.workspace.status_text_set(f"Lookalike: {path.name}, {self._written} of {self._count}   |   Esc stops")
-        return {"RUNNING_MODAL"}
+        context.workspace.status_text_set(
+            said("Lookalike: {name}, {written} of {count}   |   Esc stops", name=path.name, written=self._written, count=self._count)
+        )
+        return RUNNING
 
     _frames: Iterator[Path]
     _timer: bpy.types.Timer
@@ -175,8 +167,7 @@ class LOOKALIKE_OT_export_splats(_Export, Operator):
         context.workspace.status_text_set(None)
 
     def _ended(self, context: bpy.types.Context) -> set[str]:
-        self.report({"INFO"}, f"Wrote {self._written} files")
-        return {"FINISHED"}
+        return self.tell("Wrote {count} files", count=self._written)
 
 
 class LOOKALIKE_OT_export_gltf(_Export, Operator):
@@ -198,9 +189,7 @@ class LOOKALIKE_OT_export_gltf(_Export, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from .exporting import export_glb
 
-        path = export_glb(api.avatar(self.avatar), bpy.path.abspath(self.filepath), level=_level(self.level), posed=self.posed)
-        self.report({"INFO"}, f"Wrote {path}")
-        return {"FINISHED"}
+        return self.tell("Wrote {path}", path=export_glb(self.chosen(), self.target(), level=_level(self.level), posed=self.posed))
 
 
 class LOOKALIKE_OT_export_lam(_Export, Operator):
@@ -218,12 +207,10 @@ class LOOKALIKE_OT_export_lam(_Export, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from .exporting import export_lam
 
-        path = export_lam(api.avatar(self.avatar), bpy.path.abspath(self.filepath), level=_level(self.level))
-        self.report({"INFO"}, f"Wrote {path}")
-        return {"FINISHED"}
+        return self.tell("Wrote {path}", path=export_lam(self.chosen(), self.target(), level=_level(self.level)))
 
 
-class LOOKALIKE_OT_import_splats(Operator, ImportHelper):
+class LOOKALIKE_OT_import_splats(FromFiles, Operator):
     """Import Gaussian splats (.ply, .spz, .glb, LAM's .zip) as an object that can be attached to a head; our own .glb as an avatar"""
 
     bl_idname = "lookalike.import_splats"
@@ -232,56 +219,43 @@ class LOOKALIKE_OT_import_splats(Operator, ImportHelper):
 
     filename_ext = ".ply"
     filter_glob: StringProperty(default="*.ply;*.spz;*.glb;*.zip", options={"HIDDEN"})
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-    files: CollectionProperty(type=OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
     axes: EnumProperty(name="Axes", description="Which way a .ply's axes point, where it does not say so itself", items=AXES, default="rdf")
     scale: FloatProperty(
         name="Scale", description="Metres for one unit of the file", default=1.0, min=1e-6, max=1e6, soft_min=0.01, soft_max=100
     )
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if self.directory and self.files:  # dropped: the files are known
-            return self.execute(context)
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         from . import import_lam, import_splats
         from .importing import import_glb_avatar
 
-        chosen = [Path(self.directory) / file.name for file in self.files if file.name]
-        for path in chosen or [Path(bpy.path.abspath(self.filepath))]:
+        for path in self.paths():
             if path.suffix.lower() == ".zip":
                 made = import_lam(path)
             elif path.suffix.lower() == ".glb" and (avatar := import_glb_avatar(path, context.scene.collection)) is not None:
                 api.select_avatar(avatar)
                 api.welcome_avatar(avatar)
-                self.report({"INFO"}, f"Imported the avatar {avatar.name}")
+                self.tell("Imported the avatar {name}", name=avatar.name)
                 continue
             else:
                 made = import_splats(path, axes=self.axes, scale=self.scale)
             count = len(made.data.attributes["position"].data)
-            self.report({"INFO"}, f"Imported {count:,} splats from {path.name}")
-        return {"FINISHED"}
+            self.tell("Imported {count} splats from {name}", count=f"{count:,}", name=path.name)
+        return FINISHED
 
 
-class LOOKALIKE_OT_attach_to_head(Operator):
+class LOOKALIKE_OT_attach_to_head(OnAvatar, Operator):
     """Let the selected objects (hair as mesh, curves or splats, glasses, a hat) follow the avatar's head from where they stand"""
 
     bl_idname = "lookalike.attach_to_head"
     bl_label = "Attach to Head"
     bl_options = {"REGISTER", "UNDO"}
 
-    avatar: StringProperty(
-        name="Avatar", description="Name of the avatar; empty for the selected or only one", options={"HIDDEN", "SKIP_SAVE"}
-    )
     hide_hair: BoolProperty(name="Hide Own Hair", description="Hide the avatar's own hair, as Hide Region does", default=False)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not api.avatars(context.scene):
-            cls.poll_message_set("There is no avatar in the scene")
+        if not there_is_an_avatar(cls, context):
             return False
         if not _loose(context):
             cls.poll_message_set("Select the objects to attach, and the avatar if there are several")
@@ -298,8 +272,7 @@ class LOOKALIKE_OT_attach_to_head(Operator):
             attach_to_head(obj, avatar)
         if self.hide_hair:
             hide_region(avatar, "HAIR")
-        self.report({"INFO"}, f"Attached {', '.join(obj.name for obj in loose)} to {avatar.name}")
-        return {"FINISHED"}
+        return self.tell("Attached {objects} to {name}", objects=", ".join(obj.name for obj in loose), name=avatar.name)
 
     def _avatar(self, context: bpy.types.Context) -> bpy.types.Collection:
         from ..avatar import avatar_of
@@ -308,7 +281,7 @@ class LOOKALIKE_OT_attach_to_head(Operator):
         return api.avatar(self.avatar or next((avatar.name for avatar in parts if avatar is not None), ""))
 
 
-class LOOKALIKE_OT_detach_from_head(Operator):
+class LOOKALIKE_OT_detach_from_head(Telling, Operator):
     """Take the selected objects off the avatar's head; they stay where they are"""
 
     bl_idname = "lookalike.detach_from_head"
@@ -329,7 +302,7 @@ class LOOKALIKE_OT_detach_from_head(Operator):
         for obj in _loose(context):
             if obj.parent is not None and obj.parent.lookalike.role == "ARMATURE":
                 detach(obj, context.scene)
-        return {"FINISHED"}
+        return FINISHED
 
 
 def _loose(context: bpy.types.Context) -> list[bpy.types.Object]:

@@ -38,7 +38,7 @@ RHUBARB: dict[str, Weights] = {
     "D": sided(jawOpen=0.65, mouthLowerDown_=0.35, mouthUpperUp_=0.25),
     "E": sided(jawOpen=0.3, mouthFunnel=0.5, mouthLowerDown_=0.15),
     "F": sided(jawOpen=0.12, mouthPucker=0.75, mouthFunnel=0.3),
-    "G": sided(jawOpen=0.06, mouthRollLower=0.6, mouthUpperUp_=0.3, mouthShrugLower=0.1),
+    "G": sided(jawOpen=0.08, mouthRollLower=0.9, mouthUpperUp_=0.55, mouthShrugLower=0.15),
     "H": sided(jawOpen=0.3, tongueOut=0.12, mouthLowerDown_=0.25, mouthUpperUp_=0.15),
     "X": {},
 }
@@ -65,31 +65,38 @@ VISEMES: dict[str, Preset] = {
 EMOTIONS: dict[str, Preset] = {
     "joy": Preset(
         "Joy",
-        sided(mouthSmile_=0.85, cheekSquint_=0.6, eyeSquint_=0.35, mouthDimple_=0.25, mouthUpperUp_=0.2, jawOpen=0.06),
+        sided(mouthSmile_=0.85, cheekSquint_=0.75, eyeSquint_=0.45, mouthDimple_=0.3, mouthUpperUp_=0.3, browOuterUp_=0.15, jawOpen=0.08),
         FACE,
     ),
     "sadness": Preset(
         "Sadness",
-        sided(browInnerUp=1.0, mouthFrown_=1.0, mouthShrugLower=0.5, eyeSquint_=0.2, eyeBlink_=0.25, mouthPress_=0.15),
+        sided(browInnerUp=1.0, browDown_=0.25, mouthFrown_=1.0, mouthShrugLower=0.6, eyeSquint_=0.2, eyeBlink_=0.3, mouthPress_=0.15),
         FACE,
     ),
     "anger": Preset(
         "Anger",
-        sided(browDown_=1.0, eyeSquint_=0.5, noseSneer_=0.5, mouthPress_=0.7, mouthFrown_=0.6, mouthShrugLower=0.3, jawForward=0.3),
+        sided(browDown_=1.0, browInnerUp=-0.6, browOuterUp_=0.3, eyeSquint_=0.45, eyeWide_=0.25, noseSneer_=0.9, cheekSquint_=0.35,
+              mouthPress_=0.8, mouthFrown_=1.0, mouthRollUpper=0.5, mouthRollLower=0.4, mouthShrugLower=0.4, jawForward=0.4),
         FACE,
     ),
     "fear": Preset(
         "Fear",
-        sided(browInnerUp=0.85, browOuterUp_=0.4, eyeWide_=0.8, mouthStretch_=0.6, mouthLowerDown_=0.3, jawOpen=0.18),
+        sided(browInnerUp=1.0, browOuterUp_=0.55, browDown_=0.25, eyeWide_=1.0, mouthStretch_=0.7, mouthFrown_=0.9, mouthLowerDown_=0.2,
+              jawOpen=0.22),
         FACE,
     ),
     "disgust": Preset(
         "Disgust",
-        sided(noseSneer_=0.9, browDown_=0.45, cheekSquint_=0.4, mouthUpperUp_=0.5, mouthFrown_=0.35, eyeSquint_=0.4),
+        sided(noseSneer_=1.0, browDown_=0.7, cheekSquint_=0.8, mouthUpperUp_=0.2, mouthFrown_=0.8, mouthShrugLower=0.9,
+              mouthShrugUpper=0.6, eyeSquint_=0.55),
         FACE,
     ),
-    "surprise": Preset("Surprise", sided(browInnerUp=0.8, browOuterUp_=0.85, eyeWide_=0.75, jawOpen=0.45, mouthFunnel=0.12), FACE),
-}
+    "surprise": Preset(
+        "Surprise",
+        sided(browInnerUp=1.0, browOuterUp_=1.0, eyeWide_=1.0, jawOpen=0.7, mouthFunnel=0.35, mouthFrown_=0.35),
+        FACE,
+    ),
+}  # fmt: skip
 """The six basic emotions (Ekman 1992), from the action units of Ekman and Friesen's EMFACS."""
 
 LIDS: dict[str, Preset] = {

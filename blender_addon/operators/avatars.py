@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty
 from bpy.types import Operator
 
 from .. import api
+from .base import OnAvatar
 from .reporting import reported
-
-
-class OnAvatar:
-    """An operator on the avatar of the active object, or on the one that `avatar` names."""
-
-    avatar: StringProperty(name="Avatar", description="Name of the avatar; empty for the active one", options={"HIDDEN", "SKIP_SAVE"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not api.avatars(context.scene):
-            cls.poll_message_set("There is no avatar in the scene")
-            return False
-        return True
-
-    def chosen(self) -> bpy.types.Collection:
-        """Raises LookalikeError where there is no such avatar."""
-        return api.avatar(self.avatar)
 
 
 class LOOKALIKE_OT_copy_provenance(OnAvatar, Operator):
@@ -37,8 +21,7 @@ class LOOKALIKE_OT_copy_provenance(OnAvatar, Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.window_manager.clipboard = self.chosen().lookalike.provenance
-        self.report({"INFO"}, "Provenance copied")
-        return {"FINISHED"}
+        return self.tell("Provenance copied")
 
 
 class LOOKALIKE_OT_retry_drawing(Operator):
@@ -78,8 +61,7 @@ class LOOKALIKE_OT_duplicate_avatar(OnAvatar, Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         copy = api.duplicate_avatar(self.chosen())
-        self.report({"INFO"}, f"Created {copy.name}")
-        return {"FINISHED"}
+        return self.tell("Created {name}", name=copy.name)
 
 
 class LOOKALIKE_OT_delete_avatar(OnAvatar, Operator):
@@ -94,8 +76,7 @@ class LOOKALIKE_OT_delete_avatar(OnAvatar, Operator):
         avatar = self.chosen()
         name = avatar.name
         api.delete_avatar(avatar)
-        self.report({"INFO"}, f"Deleted {name}")
-        return {"FINISHED"}
+        return self.tell("Deleted {name}", name=name)
 
 
 class LOOKALIKE_OT_reset_pose(OnAvatar, Operator):
@@ -151,8 +132,7 @@ class LOOKALIKE_OT_key_performance(OnAvatar, Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         first, last = api.key_performance(self.chosen(), self.start, self.frames)
-        self.report({"INFO"}, f"Keyed frames {first} to {last}")
-        return {"FINISHED"}
+        return self.tell("Keyed frames {first} to {last}", first=first, last=last)
 
 
 CLASSES = (

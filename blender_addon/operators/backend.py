@@ -8,6 +8,7 @@ from bpy.types import Operator
 from .. import __package__ as base_package
 from .. import api
 from ..client import backend
+from .base import Telling
 from .reporting import reported
 
 
@@ -62,7 +63,7 @@ class LOOKALIKE_OT_open_log(Operator):
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_copy_client_key(Operator):
+class LOOKALIKE_OT_copy_client_key(Telling, Operator):
     """Copy this computer's public key, which the other computer's backend must know before it answers"""
 
     bl_idname = "lookalike.copy_client_key"
@@ -72,8 +73,7 @@ class LOOKALIKE_OT_copy_client_key(Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.window_manager.clipboard = api.client_public_key()
-        self.report({"INFO"}, "Public key copied")
-        return {"FINISHED"}
+        return self.tell("Public key copied")
 
 
 class LOOKALIKE_OT_open_preferences(Operator):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
-from bpy.props import CollectionProperty, StringProperty
-from bpy.types import Operator, OperatorFileListElement
-from bpy_extras.io_utils import ExportHelper, ImportHelper
+from bpy.props import StringProperty
+from bpy.types import Operator
 
 from .. import api
+from .base import FromFiles, Telling, ToFile
 from .reporting import reported
 
 
-class LOOKALIKE_OT_import_avatar(Operator, ImportHelper):
+class LOOKALIKE_OT_import_avatar(FromFiles, Operator):
     """Build the rig, the splats and their binding from a .lookalike file"""
 
     bl_idname = "lookalike.import_avatar"
@@ -22,24 +22,15 @@ class LOOKALIKE_OT_import_avatar(Operator, ImportHelper):
 
     filename_ext = ".lookalike"
     filter_glob: StringProperty(default="*.lookalike", options={"HIDDEN"})
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-    files: CollectionProperty(type=OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if self.directory and self.files:  # dropped: the files are known
-            return self.execute(context)
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        chosen = [Path(self.directory) / file.name for file in self.files if file.name]
-        for path in chosen or [Path(bpy.path.abspath(self.filepath))]:
+        for path in self.paths():
             api.welcome_avatar(api.import_avatar(path))
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_export_avatar(Operator, ExportHelper):
+class LOOKALIKE_OT_export_avatar(ToFile, Operator):
     """Write the avatar to a .lookalike file: neutral head, all levels of detail and provenance"""
 
     bl_idname = "lookalike.export_avatar"
@@ -48,31 +39,13 @@ class LOOKALIKE_OT_export_avatar(Operator, ExportHelper):
 
     filename_ext = ".lookalike"
     filter_glob: StringProperty(default="*.lookalike", options={"HIDDEN"})
-    avatar: StringProperty(name="Avatar", description="Name of the avatar; empty for the active one", options={"HIDDEN", "SKIP_SAVE"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not api.avatars(context.scene):
-            cls.poll_message_set("There is no avatar in the scene")
-            return False
-        return True
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        active = api.active_avatar(context)
-        name = self.avatar or (active.name if active is not None else "")
-        if not self.filepath and name:
-            self.filepath = bpy.path.clean_name(name) + self.filename_ext
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = api.export_avatar(api.avatar(self.avatar), bpy.path.abspath(self.filepath))
-        self.report({"INFO"}, f"Wrote {path}")
-        return {"FINISHED"}
+        return self.tell("Wrote {path}", path=api.export_avatar(self.chosen(), self.target()))
 
 
-class LOOKALIKE_OT_reveal_file(Operator):
+class LOOKALIKE_OT_reveal_file(Telling, Operator):
     """Show the avatar's .lookalike file in the system's file browser"""
 
     bl_idname = "lookalike.reveal_file"
@@ -91,8 +64,7 @@ class LOOKALIKE_OT_reveal_file(Operator):
         avatar = api.active_avatar(context)
         path = Path(bpy.path.abspath(avatar.lookalike.source_path, library=avatar.library))
         if not path.exists():
-            self.report({"ERROR"}, f"{path} is not there any more; export the avatar again")
-            return {"CANCELLED"}
+            return self.tell("{path} is not there any more; export the avatar again", "ERROR", path=path)
         bpy.ops.wm.path_open(filepath=str(path.parent))
         return {"FINISHED"}
 

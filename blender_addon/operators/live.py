@@ -8,7 +8,7 @@ from bpy.types import Operator
 
 from .. import api
 from ..ui.properties import session
-from .avatars import OnAvatar
+from .base import OnAvatar, Telling
 from .reporting import reported
 
 
@@ -23,11 +23,10 @@ class LOOKALIKE_OT_start_live(OnAvatar, Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         state = session(context)
         port = api.start_live(self.chosen(), state.live_port, state.live_from == "NETWORK")
-        self.report({"INFO"}, f"Listening on port {port}")
-        return {"FINISHED"}
+        return self.tell("Listening on port {port}", port=port)
 
 
-class LOOKALIKE_OT_stop_live(Operator):
+class LOOKALIKE_OT_stop_live(Telling, Operator):
     """Stop listening; a recording that runs is keyed first"""
 
     bl_idname = "lookalike.stop_live"
@@ -38,11 +37,11 @@ class LOOKALIKE_OT_stop_live(Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         report = api.stop_live()
         if report is not None:
-            self.report({"INFO"}, report.summary())
+            self.pass_on(report.summary())
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_record_live(Operator):
+class LOOKALIKE_OT_record_live(Telling, Operator):
     """Record the live face from the current frame; pressed again, what was recorded becomes keys in a new action"""
 
     bl_idname = "lookalike.record_live"
@@ -60,10 +59,8 @@ class LOOKALIKE_OT_record_live(Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         report = api.record_live(smoothing=self.smoothing, tolerance=self.tolerance)
         if report is None:
-            self.report({"INFO"}, f"Recording from frame {context.scene.frame_current}")
-        else:
-            self.report({"INFO"}, report.summary())
-        return {"FINISHED"}
+            return self.tell("Recording from frame {frame}", frame=context.scene.frame_current)
+        return self.pass_on(report.summary())
 
 
 CLASSES = (LOOKALIKE_OT_start_live, LOOKALIKE_OT_stop_live, LOOKALIKE_OT_record_live)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import bpy
-from bpy.props import CollectionProperty, IntProperty, StringProperty
-from bpy.types import Operator, OperatorFileListElement
-from bpy_extras.io_utils import ImportHelper
+from bpy.props import IntProperty, StringProperty
+from bpy.types import Operator
 
 from ..ui.file_handlers import PHOTO_SUFFIXES
 from ..ui.properties import session
 from ..ui.redraw import redraw
+from .base import FromFiles, Telling
 
 
-class LOOKALIKE_OT_add_photos(Operator, ImportHelper):
+class LOOKALIKE_OT_add_photos(FromFiles, Operator):
     """Add photos of one person; several views make a better avatar"""
 
     bl_idname = "lookalike.add_photos"
@@ -22,19 +20,9 @@ class LOOKALIKE_OT_add_photos(Operator, ImportHelper):
     bl_options = {"INTERNAL"}
 
     filter_glob: StringProperty(default=PHOTO_SUFFIXES.replace(".", "*."), options={"HIDDEN"})
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-    files: CollectionProperty(type=OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if self.directory and self.files:  # dropped: the files are known
-            return self.execute(context)
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        chosen = [Path(self.directory) / file.name for file in self.files if file.name]
-        if not chosen and self.filepath:
-            chosen = [Path(bpy.path.abspath(self.filepath))]
+        chosen = self.paths()
         photos = session(context).photos
         known = {photo.path for photo in photos}
         for path in chosen:
@@ -43,14 +31,22 @@ class LOOKALIKE_OT_add_photos(Operator, ImportHelper):
                 photo.name = path.name
                 photo.path = str(path)
         if not any(path.is_file() for path in chosen):
-            self.report({"WARNING"}, "No photo was chosen")
+            self.tell("No photo was chosen", "WARNING")
             return {"CANCELLED"}
         session(context).photo_index = len(photos) - 1
         redraw()
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_remove_photo(Operator):
+class _OfPhotos(Telling):
+    """An operator on the list of photos."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return len(session(context).photos) > 0
+
+
+class LOOKALIKE_OT_remove_photo(_OfPhotos, Operator):
     """Take the photo out of the list; the file stays"""
 
     bl_idname = "lookalike.remove_photo"
@@ -59,31 +55,23 @@ class LOOKALIKE_OT_remove_photo(Operator):
 
     index: IntProperty(default=-1, description="Position in the list; -1 for the highlighted one", options={"SKIP_SAVE"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return len(session(context).photos) > 0
-
     def execute(self, context: bpy.types.Context) -> set[str]:
         state = session(context)
         index = self.index if self.index >= 0 else state.photo_index
         if not 0 <= index < len(state.photos):
-            self.report({"WARNING"}, "No photo is highlighted")
+            self.tell("No photo is highlighted", "WARNING")
             return {"CANCELLED"}
         state.photos.remove(index)
         state.photo_index = max(0, min(state.photo_index, len(state.photos) - 1))
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_clear_photos(Operator):
+class LOOKALIKE_OT_clear_photos(_OfPhotos, Operator):
     """Take every photo out of the list; the files stay"""
 
     bl_idname = "lookalike.clear_photos"
     bl_label = "Clear Photos"
     bl_options = {"INTERNAL"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return len(session(context).photos) > 0
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         session(context).photos.clear()

@@ -7,6 +7,7 @@ from bpy.props import BoolProperty
 from bpy.types import Operator
 
 from .. import api
+from .base import Telling
 from .reporting import reported
 
 
@@ -29,7 +30,7 @@ class LOOKALIKE_OT_reset_look(Operator):
         return {"FINISHED"}
 
 
-class LOOKALIKE_OT_make_render_ready(Operator):
+class LOOKALIKE_OT_make_render_ready(Telling, Operator):
     """Prepare this shot for a render farm: bake what needs Python, make paths relative, list every file to copy, save"""
 
     bl_idname = "lookalike.make_render_ready"
@@ -46,10 +47,34 @@ class LOOKALIKE_OT_make_render_ready(Operator):
         baked = f", {done.baked} scripted drivers became keys" if done.baked else ""
         count = len(done.files)
         files = "no other file" if count == 0 else "1 other file" if count == 1 else f"{count} other files"
-        self.report({"INFO"}, f"Render-ready: copy {done.blend.name} and {files} (text “{LIST_NAME}”){baked}")
+        self.pass_on(f"Render-ready: copy {done.blend.name} and {files} (text “{LIST_NAME}”){baked}")
         if done.outside:
-            self.report({"WARNING"}, f"{len(done.outside)} files lie outside the .blend's folder: keep their places when copying")
+            self.tell("{count} files lie outside the .blend's folder: keep their places when copying", "WARNING", count=len(done.outside))
         return {"FINISHED"}
 
 
-CLASSES = (LOOKALIKE_OT_reset_look, LOOKALIKE_OT_make_render_ready)
+class LOOKALIKE_OT_set_up_layers(Operator):
+    """Render the avatars into a view layer of their own, with alpha, depth and cryptomatte, cut by what stands before them"""
+
+    bl_idname = "lookalike.set_up_layers"
+    bl_label = "Set Up Avatar Layers"
+    bl_options = {"REGISTER", "UNDO"}
+
+    rest: BoolProperty(
+        name="Layer Without Avatars",
+        description="Also render everything else with the avatars held out: both layers sum up to the whole picture",
+        default=False,
+    )
+    multilayer: BoolProperty(name="Multilayer EXR", description="Write frames as OpenEXR files that hold all layers and passes", default=True)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..rendering.layers import set_up_layers
+
+        made = set_up_layers(context.scene, context.view_layer, self.rest, self.multilayer)
+        layers = f"“{made.avatars}”" + (f" and “{made.rest}”" if made.rest else "")
+        self.report({"INFO"}, f"View layer {layers} set up, the film is transparent; run again when objects are added")
+        return {"FINISHED"}
+
+
+CLASSES = (LOOKALIKE_OT_reset_look, LOOKALIKE_OT_set_up_layers, LOOKALIKE_OT_make_render_ready)

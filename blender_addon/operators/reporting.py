@@ -8,6 +8,8 @@ from typing import Any
 
 import bpy
 
+from ..translations import explained
+
 
 def reported(execute: Callable[[Any, bpy.types.Context], set[str]]) -> Callable[[Any, bpy.types.Context], set[str]]:
     """Turn a `LookalikeError` of `execute` into the operator's error report; any other error is a bug and keeps its traceback."""
@@ -19,7 +21,7 @@ def reported(execute: Callable[[Any, bpy.types.Context], set[str]]) -> Callable[
         try:
             return execute(self, context)
         except LookalikeError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, explained(error))
             return {"CANCELLED"}
 
     return wrapped

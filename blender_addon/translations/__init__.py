@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 import bpy
 
 from .chinese import CHINESE
 
 _NAME = "lookalike"
+_TABLES = {"zh_HANS": CHINESE, "zh_CN": CHINESE}
+"""Locale -> English -> translation; the second is its name up to Blender 3.x, still given by some systems."""
+_JOINTS = {"zh_HANS": ("；", "："), "zh_CN": ("；", "：")}
+"""How the parts of a message are joined: what is wrong; what to do. And subject: predicate."""
 
 
 def table() -> dict[str, dict[tuple[str, str], str]]:
     """Locale -> (context, English) -> translation, as Blender wants it."""
-    entries = {(context, text): said for text, said in CHINESE.items() for context in ("*", "Operator")}
-    return {"zh_HANS": entries, "zh_CN": entries}  # its name up to Blender 3.x, still given by some systems
+    return {
+        locale: {(context, text): said for text, said in texts.items() for context in ("*", "Operator")}
+        for locale, texts in _TABLES.items()
+    }
 
 
 def register() -> None:
@@ -21,3 +30,66 @@ def register() -> None:
 
 def unregister() -> None:
     bpy.app.translations.unregister(_NAME)
+
+
+def said(text: str, **values: object) -> str:
+    """A text of ours in the interface's language, with its {places} filled after translation."""
+    translated = bpy.app.translations.pgettext_iface(text)
+    return translated.format(**values) if values else translated
+
+
+def explained(message: object) -> str:
+    """A message that came put together, such as an error's, in the interface's language as far as its parts are known.
+
+    The core and the backend know no languages: their sentences are recognised by the texts that they are made of.
+    """
+    locale = bpy.app.translations.locale
+    if locale not in _TABLES or not bpy.context.preferences.view.use_translate_interface:
+        return str(message)
+    return _translated(str(message), locale)
+
+
+@lru_cache(maxsize=256)
+def _translated(message: str, locale: str) -> str:
+    whole = _part(message, locale)
+    if whole is not None:
+        return whole
+    semicolon, colon = _JOINTS[locale]
+    parts = message.split("; ")
+    if len(parts) > 1:
+        return semicolon.join(_translated(part, locale) for part in parts)
+    subject, found, predicate = message.partition(": ")
+    if found and (known := _part(predicate, locale)) is not None:
+        return f"{subject}{colon}{known}"
+    return message
+
+
+def _part(text: str, locale: str) -> str | None:
+    """The translation of a sentence, the filled {places} of its template carried over; None where there is no template."""
+    texts = _TABLES[locale]
+    if text in texts:
+        return texts[text]
+    for pattern, translation in _patterns(locale):
+        match = pattern.fullmatch(text)
+        if match is not None:
+            return translation.format(**{key: _part(value, locale) or value for key, value in match.groupdict().items()})
+    return None
+
+
+@lru_cache(maxsize=4)
+def _patterns(locale: str) -> list[tuple[re.Pattern[str], str]]:
+    """Templates as patterns, those with the longest fixed text first."""
+    templates = [(english, translation) for english, translation in _TABLES[locale].items() if re.search(r"\{\w+", english)]
+    templates.sort(key=lambda pair: -len(re.sub(r"\{[^}]*\}", "", pair[0])))
+    return [(_pattern(english), re.sub(r"\{(\w+)[^}]*\}", r"{\1}", translation)) for english, translation in templates]
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    seen: set[str] = set()
+    parts = []
+    for fixed, name in re.findall(r"([^{]*)(?:\{(\w+)[^}]*\})?", template):
+        parts.append(re.escape(fixed))
+        if name:
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>.+?)")
+            seen.add(name)
+    return re.compile("".join(parts), re.DOTALL)

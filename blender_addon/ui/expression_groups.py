@@ -81,6 +81,11 @@ def readable(name: str) -> str:
     return " ".join(word[:1].upper() + word[1:] for word in [*words, side] if word)
 
 
+def group_label(identifier: str) -> str:
+    """What a group is called; "" is the whole face."""
+    return next((label for name, label, _ in GROUPS if name == identifier), OTHER[1] if identifier == OTHER[0] else "the face")
+
+
 def group_of(name: str) -> str:
     """Identifier of the group that an expression belongs to."""
     lower = name.lower()

@@ -8,6 +8,7 @@ import bpy
 from bpy.types import Panel
 
 from ..motion.visemes import EMOTIONS, LIDS, VISEMES
+from ..translations import said
 from .avatar_panels import ActiveAvatarPanel, active
 from .expression_groups import grouped, readable, rows
 from .properties import session
@@ -70,11 +71,15 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         layer = session(context).face_layer
         row = self.layout.row(align=True)
+        row.operator("lookalike.copy_face", text="", icon="COPYDOWN", emboss=False)
+        row.operator("lookalike.paste_face", text="", icon="PASTEDOWN", emboss=False).flipped = False
+        row.operator("lookalike.paste_face", text="", icon="PASTEFLIPDOWN", emboss=False).flipped = True
+        row.operator("lookalike.flip_face", text="", icon="ARROW_LEFTRIGHT", emboss=False).layer = layer
         row.operator("lookalike.key_controls", text="", icon="KEYINGSET", emboss=False).layer = layer
         row.operator("lookalike.reset_controls", text="", icon="LOOP_BACK", emboss=False).layer = layer
 
     def draw(self, context: bpy.types.Context) -> None:
-        from ..avatar import armature_of, expression_channels, has_board
+        from ..avatar import armature_of, expression_channels, has_board, moved_by
 
         layout, avatar, state = self.layout, active(context), session(context)
         board = has_board(armature_of(avatar))
@@ -95,8 +100,9 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
                 f"No expression is called “{state.expression_filter}”" if state.expression_filter else "This avatar has no expressions"
             )
             draw_wrapped(layout, context, missing)
+        moved = moved_by(avatar) if state.face_layer == "face" else {}
         for identifier, label, names in groups:
-            lines = [[(name, channels[name]) for name in line] for line in rows(names, state.symmetric and board)]
+            lines = [[(name, channels[name], moved.get(name, [])) for name in line] for line in rows(names, state.symmetric and board)]
             self._draw_group(identifier, label, lines, opened=bool(state.expression_filter))
 
     def _draw_layers(self, layout: bpy.types.UILayout, state: bpy.types.PropertyGroup, armature: bpy.types.Object) -> None:
@@ -113,7 +119,10 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
         header, body = self.layout.panel(f"LOOKALIKE_face_{identifier}", default_closed=identifier not in OPEN_AT_FIRST)
         header.label(text=label)
         tools = header.row(align=True)
-        for operator, icon in (("mute_controls", "HIDE_OFF"), ("key_controls", "KEYINGSET"), ("reset_controls", "LOOP_BACK")):
+        tooltips = (
+            ("mute_controls", "HIDE_OFF"), ("flip_face", "ARROW_LEFTRIGHT"), ("key_controls", "KEYINGSET"), ("reset_controls", "LOOP_BACK"),
+        )  # fmt: skip
+        for operator, icon in tooltips:
             if operator != "mute_controls" or state.face_layer == "face":
                 button = tools.operator(f"lookalike.{operator}", text="", icon=icon, emboss=False)
                 button.layer, button.group = state.face_layer, identifier
@@ -132,22 +141,31 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
             self._draw_line(column, line)
 
     def _draw_line(self, column: bpy.types.UILayout, line: list) -> None:
-        """One slider with its name in it, or the name and a slider for each side."""
-        if len(line) == 1:
-            (name, channel) = line[0]
-            row = column.row(align=True)
-            row.prop(channel.holder, channel.path, text=readable(name), slider=True)
-            row.prop_decorator(channel.holder, channel.path)
+        """One slider with its name in it, or the name and a slider for each side; then a dot that keys, and an eye that mutes."""
+        narrow = is_narrow(bpy.context)
+        if len(line) == 1 or narrow:
+            for name, channel, keys in line:
+                row = column.row(align=True)
+                shown = readable(name) if len(line) == 1 else re.sub(r" (L|R)\w+$", r" \1", readable(name))
+                _draw_slider(row, name, channel, keys, said(shown), with_eye=not narrow)
             return
-        if is_narrow(bpy.context):
-            for name, channel in line:
-                column.prop(channel.holder, channel.path, text=re.sub(r" (L|R)\w+$", r" \1", readable(name)), slider=True)
-            return
-        split = column.split(factor=0.4, align=True)
-        split.label(text=readable(line[0][0]).removesuffix(" Left"))
-        sides = split.row(align=True)  # no dots that key here: a narrow sidebar has no room for them beside two numbers
-        for _name, channel in line:
-            sides.prop(channel.holder, channel.path, text="", slider=True)
+        split = column.split(factor=0.3, align=True)
+        split.label(text=said(readable(line[0][0]).removesuffix(" Left")), translate=False)
+        sides = split.row(align=True)
+        for name, channel, keys in line:
+            _draw_slider(sides, name, channel, keys, "", with_eye=False)
+
+
+def _draw_slider(row: bpy.types.UILayout, name: str, channel: tuple, keys: list, text: str, with_eye: bool) -> None:
+    """A control; greyed and with a closed eye where what it moves is muted."""
+    muted = bool(keys) and all(key.mute for key in keys)
+    slider = row.row(align=True)
+    slider.active = not muted
+    slider.prop(channel.holder, channel.path, text=text, slider=True, translate=False)
+    slider.prop_decorator(channel.holder, channel.path)
+    if keys and (with_eye or muted):
+        button = row.operator("lookalike.mute_controls", text="", icon="HIDE_ON" if muted else "HIDE_OFF", emboss=False)
+        button.control = name
 
 
 class LOOKALIKE_PT_presets(ActiveAvatarPanel, Panel):
@@ -175,10 +193,19 @@ class LOOKALIKE_PT_presets(ActiveAvatarPanel, Panel):
         row = layout.row()
         row.label(text="Own")
         row.operator("lookalike.save_preset", text="", icon="ADD")
-        column = layout.column(align=True)
+        grid = layout.grid_flow(row_major=True, columns=3, even_columns=True, align=False)
         for action in own_presets():
-            button = column.operator("lookalike.apply_own_preset", text=action.name, icon="ASSET_MANAGER", translate=False)
-            button.action, button.strength = action.name, state.preset_strength
+            _draw_own(grid.column(align=True), action, state.preset_strength)
+
+
+def _draw_own(cell: bpy.types.UILayout, action: bpy.types.Action, strength: float) -> None:
+    """A pose of the user's: its picture, a button that applies it, and one for its mirror image."""
+    if action.preview is not None and action.preview.icon_id:
+        cell.template_icon(icon_value=action.preview.icon_id, scale=4.0)
+    row = cell.row(align=True)
+    for text, icon, flipped in ((action.name, "NONE", False), ("", "ARROW_LEFTRIGHT", True)):
+        button = row.operator("lookalike.apply_own_preset", text=text, icon=icon, translate=False)
+        button.action, button.strength, button.flipped = action.name, strength, flipped
 
 
 class LOOKALIKE_PT_motion(ActiveAvatarPanel, Panel):

@@ -1,0 +1,150 @@
+"""Motion from files, and from the user's own videos, which the backend tracks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, StringProperty
+from bpy.types import Operator
+
+from .. import api
+from .base import FromFiles, OnAvatar, layout_of
+from .reporting import reported
+
+
+class LOOKALIKE_OT_import_motion(FromFiles, OnAvatar, Operator):
+    """Key a captured performance: Live Link Face CSV, ARKit JSON, FLAME npz, pkl or folder, tracked video (.motion), or mouth cues"""
+
+    bl_idname = "lookalike.import_motion"
+    bl_label = "Import Motion"
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
+
+    filename_ext = ""
+    filter_glob: StringProperty(default="*.csv;*.json;*.npz;*.pkl;*.motion;*.tsv;*.xml", options={"HIDDEN"})
+    start: FloatProperty(name="Start Frame", description="Frame of the take's first moment", default=1.0, step=100, precision=0)
+    fps: FloatProperty(
+        name="Source Frame Rate",
+        description="Frames a second of the take; 0 goes by the file",
+        default=0.0,
+        min=0.0,
+        max=1000.0,
+        precision=2,
+    )
+    gain: FloatProperty(name="Gain", description="Factor of expressions and jaw", default=1.0, min=0.0, soft_max=2.0, max=10.0)
+    smoothing: FloatProperty(
+        name="Smoothing",
+        description="Width of the smoothing in time; 0 for none",
+        default=0.0,
+        min=0.0,
+        soft_max=0.5,
+        max=5.0,
+        unit="TIME_ABSOLUTE",
+    )
+    tolerance: FloatProperty(
+        name="Key Reduction",
+        description="Largest error of an expression, of 1, that leaving out keys may cause; 0 keys every frame. Angles: 0.1° at 0.005",
+        default=0.005,
+        min=0.0,
+        soft_max=0.05,
+        max=0.5,
+        precision=4,
+    )
+    use_head: BoolProperty(name="Head Rotation", description="Turn the neck by the take's head rotation", default=True)
+    head: FloatVectorProperty(
+        name="Head Gain",
+        description="Factors of nod, turn and tilt; a negative one turns the other way",
+        default=(1.0, 1.0, 1.0),
+        soft_min=-2.0,
+        soft_max=2.0,
+    )
+    use_sound: BoolProperty(
+        name="Sound", description="Add the recording to the sequencer, so that it is heard while playing and scrubbing", default=True
+    )
+    sound: StringProperty(
+        name="Sound File",
+        description="Empty takes the sound or video of the same name beside the file, if there is one",
+        subtype="FILE_PATH",
+    )
+    flame_map: StringProperty(
+        name="FLAME Map",
+        description="What `lookalike flame-map` made: FLAME's expressions on avatars that are not built on FLAME",
+        subtype="FILE_PATH",
+    )
+    layer: EnumProperty(
+        name="Shapes to",
+        description="Where ARKit's shapes are keyed; other names always go to the face",
+        items=(
+            ("arkit", "ARKit Layer", "Work by hand on the face adds to it"),
+            ("face", "Face", "Onto expressions, jaw and eyes themselves"),
+        ),
+    )
+    to: EnumProperty(
+        name="Keys to",
+        description="Where the take's action goes",
+        items=(
+            ("ACTION", "New Action", "It becomes the active action; the one before is kept"),
+            ("STRIP", "NLA Strip", "Into a track of its own; the active action stays"),
+        ),
+    )
+    coarticulation: FloatProperty(
+        name="Coarticulation",
+        description="Mouth cues: how much shapes flow into each other",
+        default=1.0,
+        min=0.0,
+        max=2.0,
+        subtype="FACTOR",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = layout_of(self)
+        for names in (("start", "fps"), ("gain", "smoothing", "tolerance"), ("layer", "to"), ("coarticulation",), ("flame_map",)):
+            column = layout.column(align=True)
+            for name in names:
+                column.prop(self, name)
+        layout.prop(self, "use_sound")
+        sound = layout.column()
+        sound.enabled = self.use_sound
+        sound.prop(self, "sound", text="File")
+        layout.prop(self, "use_head")
+        head = layout.column()
+        head.enabled = self.use_head
+        head.prop(self, "head")
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = self.paths()[0]
+        report = api.import_motion(path, self.chosen(), self.fps, self.flame_map, sound=self._sound(path), **self._options())
+        for warning in report.warnings:
+            self.pass_on(f"{path.name}: {warning}", "WARNING")
+        return self.pass_on(report.summary())
+
+    def _sound(self, path: Path) -> Path | None:
+        """The sound to lay below it: the chosen one, or the one beside the file, if it is wanted."""
+        from ..avatar import sound_beside
+
+        if not self.use_sound:
+            return None
+        return Path(bpy.path.abspath(self.sound)) if self.sound else sound_beside(path)
+
+    def _options(self) -> dict[str, object]:
+        """As `avatar.TakeOptions` and `avatar.LipsyncOptions` together; each takes what it knows."""
+        return {
+            "start": self.start,
+            "gain": self.gain,
+            "smoothing": self.smoothing,
+            "tolerance": self.tolerance,
+            "angle_tolerance": 0.35 * self.tolerance,
+            "head": tuple(self.head) if self.use_head else (0.0, 0.0, 0.0),
+            "arkit_layer": self.layer == "arkit",
+            "strip": self.to == "STRIP",
+            "coarticulation": self.coarticulation,
+        }
+
+
+def draw_import(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """Entry of File > Import."""
+    menu.layout.operator(LOOKALIKE_OT_import_motion.bl_idname, text="Lookalike Motion (.csv, .json, .npz, .pkl, .motion, .tsv)")
+
+
+CLASSES = (LOOKALIKE_OT_import_motion,)
