@@ -3,7 +3,7 @@
 from .fixture_folder import FixtureFolder
 from .fixture_inputs import blocks, camera, codes, face_model, noise_image, plain_image
 from .fixture_weights import fill, normal, tensor, uniform
-from .rows import Row, all_rows, compare
+from .rows import Row, all_rows, compare, left_over
 
 __all__ = [
     "FixtureFolder",
@@ -15,6 +15,7 @@ __all__ = [
     "compare",
     "face_model",
     "fill",
+    "left_over",
     "noise_image",
     "normal",
     "plain_image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,13 @@ class FixtureFolder:
 
     A set may give all of its files one suffix (inputs_other.safetensors); the suffix is told by its inputs file.
 
+    Args:
+        only: names of files; the others count as absent. Empty for all.
     Raises:
-        LookalikeError: not a folder, or no inputs in it, or those of several sets.
+        LookalikeError: not a folder, no inputs in it or those of several sets, or a name in `only` that is not there.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, only: Collection[str] = ()) -> None:
         self.path = Path(path)
         found = sorted(self.path.glob("inputs*.safetensors")) if self.path.is_dir() else []
         if len(found) != 1:
@@ -69,9 +72,19 @@ class FixtureFolder:
             raise LookalikeError(f"{self.path}: {what} in this folder", "give the folder of one set of parity fixtures")
         self.suffix = found[0].stem.removeprefix("inputs")
         self._open: dict[str, Fixture] = {}
+        self._only = frozenset(only)
+        for name in sorted(self._only):
+            if not self._path(name).is_file():
+                raise LookalikeError(f"{self.path}: no {self._path(name).name} in this folder", f"choose of: {', '.join(self.names)}")
 
     def __contains__(self, name: str) -> bool:
-        return self._path(name).is_file()
+        return self._path(name).is_file() and (not self._only or name in self._only)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the files of this set."""
+        ending = f"{self.suffix}.safetensors"
+        return sorted(path.name.removesuffix(ending) for path in self.path.glob(f"*{ending}"))
 
     def __getitem__(self, name: str) -> Fixture:
         """The file of that name, opened once."""
@@ -89,7 +102,7 @@ class FixtureFolder:
         """The made-up face model of this set."""
         from .fixture_inputs import face_model
 
-        return face_model(self["flame"].salt if "flame" in self else self.salt)
+        return face_model(self["flame"].salt if "flame" in self.names else self.salt)
 
     def codes(self, name: str) -> dict[str, NDArray[np.float32]]:
         """Stored FLAME codes "src", "dst" or "strong": shape, exp, pose, eye."""

@@ -1,16 +1,19 @@
 """What a parity run tells: one row a tensor, from every module of this package named rows_*.
 
 Such a module has `FILES`, the fixture files that it reproduces, and `rows(folder) -> Iterator[Row]`, which yields for those of
-its files that are present. It is found by its name; nothing else needs to know it.
+its files that are present; optionally `GIVEN`, patterns of "file/tensor" that are inputs rather than results. It is found by its
+name; nothing else needs to know it.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -70,14 +73,39 @@ def mean_error(name: str, got: Any, expected: Any, tolerance: float) -> Row:
     return Row(f"{name} (mean)", error, tolerance, b.size)
 
 
-def row_modules() -> list[str]:
-    """Names of the modules that reproduce fixtures."""
-    return sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name.startswith("rows_"))
+def share_equal(name: str, got: Any, expected: Any, tolerance: float) -> Row:
+    """The row of whole numbers of which a small share may differ: the error is that share."""
+    a, b = np.asarray(got), np.asarray(expected)
+    error = float((a != b).mean()) if a.shape == b.shape else float("inf")
+    return Row(f"{name} (share that differs)", error, tolerance, b.size)
+
+
+def row_modules() -> list[ModuleType]:
+    """The modules that reproduce fixtures."""
+    names = sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name.startswith("rows_"))
+    return [importlib.import_module(f"{__package__}.{name}") for name in names]
 
 
 def all_rows(folder: FixtureFolder) -> Iterator[Row]:
     """Rows of every network whose fixtures are in the folder."""
-    for name in row_modules():
-        module = importlib.import_module(f"{__package__}.{name}")
+    for module in row_modules():
         if any(file in folder for file in module.FILES):
             yield from module.rows(folder)
+
+
+def left_over(folder: FixtureFolder, rows: Iterable[Row]) -> list[str]:
+    """Tensors "file/name" of the folder that no row compared, inputs apart; files that no module knows count whole."""
+    told = {row.name.split(" (")[0] for row in rows}
+    known = {file: getattr(module, "GIVEN", ()) for module in row_modules() for file in module.FILES}
+    missed = []
+    for file in folder.names:
+        if file == "inputs" or file not in folder:
+            continue
+        if file not in known:
+            missed.append(file)
+            continue
+        for name in sorted(folder[file].names):
+            label = f"{file}/{name}"
+            if label not in told and not any(fnmatch(label, pattern) for pattern in known[file]):
+                missed.append(label)
+    return missed
