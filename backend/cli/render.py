@@ -33,6 +33,7 @@ VIDEOS = (".mp4",)
 @click.option("--jaw", type=float, default=0.0, help="Opening of the jaw joint, degrees.")
 @click.option("--background", default="white", show_default=True, help="Colour as white or #808080, or transparent.")
 @click.option("--turntable", type=click.IntRange(2, 2000), help="So many pictures of one swing of the head, into a folder or MP4.")
+@click.option("--refined", is_flag=True, help="The refiner's picture, on black: avatars of --model omg, with its weights.")
 @click.option("--sheet", is_flag=True, help="A contact sheet of views and expressions instead.")
 @json_option
 def render(
@@ -46,10 +47,13 @@ def render(
     jaw: float,
     background: str,
     turntable: int | None,
+    refined: bool,
     sheet: bool,
     as_json: bool,
 ) -> None:
     """Picture or turntable of an avatar."""
+    if refined and (sheet or turntable is not None):
+        raise click.UsageError("--refined draws pictures; give several with --yaw")
     color = _color(background)
     suffix = output.suffix.lower()
     _check_output(output, len(yaw) > 1 or turntable is not None, turntable is not None, sheet)
@@ -70,7 +74,10 @@ def render(
             for i, angle in enumerate(yaw):
                 listener.progress(i / len(yaw), "render", f"yaw {angle:g}")
                 path = output / f"{file.stem}_yaw{angle:+04.0f}.png" if folder else output
-                pictures[path] = _picture(avatar, level, angle, pitch, size, dict(expressions), pose, color)
+                if refined:
+                    pictures[path] = _refined(avatar, level, angle, pitch, size, dict(expressions), pose)
+                else:
+                    pictures[path] = _picture(avatar, level, angle, pitch, size, dict(expressions), pose, color)
             written = _save(pictures)
     emit(as_json, {"files": [str(p) for p in written], **listener.timings()}, "\n".join(map(str, written)))
 
@@ -129,6 +136,21 @@ def _picture(
         return rgb
     straight = rgb / np.maximum(alpha, 1e-4)[..., None]  # PNG's alpha is not premultiplied
     return np.concatenate([np.clip(straight, 0, 1), alpha[..., None]], 2).astype(np.float32)
+
+
+def _refined(avatar: Avatar, level: int, yaw: float, pitch: float, size: int, expression: dict[str, float], pose: F32) -> F32:
+    """[size, size, 3] by the refiner of the model that made the avatar, enlarged or reduced from its own size."""
+    import cv2
+
+    from backend.models import reconstructor
+
+    model = reconstructor(str(avatar.provenance.get("model", "projection")))
+    refine = getattr(model, "refine", None)
+    if refine is None:
+        raise LookalikeError(f"{avatar.name}: {model.name} has no refiner", "leave out --refined, or reconstruct it with --model omg")
+    picture = refine(avatar, level, yaw, pitch, expression, pose)
+    method = cv2.INTER_AREA if size < len(picture) else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=method), np.float32)
 
 
 def _joints(avatar: Avatar, jaw: float) -> F32:

@@ -2,14 +2,14 @@
 
 from backend.protocol import LookalikeError
 
-from .interface import Listener, Reconstructor, Silent
+from .interface import Listener, Reconstructor, Refining, Silent
 
-__all__ = ["Listener", "Reconstructor", "Silent", "model_names", "reconstructor"]
+__all__ = ["Listener", "Reconstructor", "Refining", "Silent", "model_names", "reconstructor"]
 
 
 def model_names() -> tuple[str, ...]:
     """What `reconstructor` accepts, the default first."""
-    return ("projection",)
+    return ("projection", "omg")
 
 
 def reconstructor(name: str = "projection") -> Reconstructor:
@@ -22,4 +22,8 @@ def reconstructor(name: str = "projection") -> Reconstructor:
         from .projection import Projection
 
         return Projection()
+    if name == "omg":
+        from .omg import OMG
+
+        return OMG()
     raise LookalikeError(f"no model named {name!r}", f"choose one of: {', '.join(model_names())}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from backend.protocol.avatar import Avatar, RigArrays, SplatArrays
+from backend.protocol.avatar import F32, Avatar, RigArrays, SplatArrays
 
 if TYPE_CHECKING:
     from backend.rig.rig import Rig
@@ -56,5 +56,20 @@ class Reconstructor(Protocol):
             FaceError: a portrait cannot be used.
             WeightsError: the weights are missing; says where to get them.
             Cancelled: by the listener.
+        """
+        ...
+
+
+class Refining(Protocol):
+    """What a reconstructor may be too: one whose avatars carry features that its refiner turns into pictures."""
+
+    def refine(
+        self, avatar: Avatar, lod: int, yaw: float, pitch: float, expression: Mapping[str, float] | None = None, pose: F32 | None = None
+    ) -> F32:
+        """The refined picture [S, S, 3] 0..1, on black, by a camera turned from the photo's by degrees; S is the network's.
+
+        Raises:
+            RigError: an avatar without features, or without that level or expression.
+            WeightsError: the weights are missing.
         """
         ...

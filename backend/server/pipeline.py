@@ -99,12 +99,13 @@ def describe_faces(error: FaceChoiceError, name: str, index: int) -> None:
 def provenance(avatar: Avatar, request: Reconstruct, portraits: Sequence[Portrait]) -> dict[str, object]:
     """What the model stated (sources, rig, licences, time, software), and what only the request knows."""
     tracker = _tracker()
+    own = avatar.provenance.get("warnings", [])
     return {
         **avatar.provenance,
         "name": request.name or Path(request.portraits[0]).stem,
         "consent": request.consent or "not stated",
         "tracker": f"{tracker.name} ({tracker.licence})",
-        "warnings": [warning for portrait in portraits for warning in portrait.warnings],
+        "warnings": [w for portrait in portraits for w in portrait.warnings] + (own if isinstance(own, list) else []),
     }
 
 

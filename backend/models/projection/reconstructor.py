@@ -50,11 +50,11 @@ class Projection:
         if not portraits:
             raise FaceError("no portrait given", "give at least one photo with a face")
         listener.progress(0.02, "fit", "fitting the head to the landmarks")
-        fitted = _fit_while_reporting(portraits, rig, listener)
+        fitted = fit_while_reporting(portraits, rig, listener)
         return reconstruct_fitted(portraits, rig, fitted, listener)
 
 
-def _fit_while_reporting(portraits: Sequence[Portrait], rig: Rig, listener: Listener) -> Fit:
+def fit_while_reporting(portraits: Sequence[Portrait], rig: Rig, listener: Listener) -> Fit:
     """The fit takes a second or two in one piece: it runs in a thread so that progress, and cancelling, go on."""
     abandoned = threading.Event()
 
