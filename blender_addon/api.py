@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +35,8 @@ PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class Job:
-    """A reconstruction under way; keeps only an id, so it may be kept as long as one likes."""
+class _Work:
+    """Something that the backend is asked for; keeps only an id, so it may be kept as long as one likes."""
 
     id: str
 
@@ -56,25 +56,19 @@ class Job:
         outcome = jobs.outcome(self.id)
         return outcome if isinstance(outcome, LookalikeError) else None
 
-    @property
-    def avatar(self) -> BlenderAvatar:
-        """What it made.
-
-        Raises:
-            LookalikeError: it failed, was cancelled, or is still under way.
-        """
+    def _result(self) -> Any:
         from .client import jobs
         from .protocol import BackendError, LookalikeError
 
         outcome = jobs.outcome(self.id)
         if outcome is None:
-            raise BackendError("The avatar is not finished yet", "wait for the job")
+            raise BackendError("The job is not finished yet", "wait for it")
         if isinstance(outcome, LookalikeError):
             raise outcome
         return outcome
 
-    def wait(self, timeout: float = 600.0) -> BlenderAvatar:
-        """Wait for the end, taking up events meanwhile; blocks Blender, so it is for scripts.
+    def wait(self, timeout: float = 600.0) -> Any:
+        """Wait for the end and return what it made, taking up events meanwhile; blocks Blender, so it is for scripts.
 
         Raises:
             LookalikeError: it failed or was cancelled.
@@ -85,10 +79,36 @@ class Job:
         deadline = time.monotonic() + timeout
         while not self.done:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"no avatar after {timeout:.0f} s")
+                raise TimeoutError(f"nothing after {timeout:.0f} s")
             tick.pump()
             time.sleep(0.01)
-        return self.avatar
+        return self._result()
+
+
+class Job(_Work):
+    """A reconstruction under way."""
+
+    @property
+    def avatar(self) -> BlenderAvatar:
+        """What it made.
+
+        Raises:
+            LookalikeError: it failed, was cancelled, or is still under way.
+        """
+        return self._result()
+
+
+class TrackJob(_Work):
+    """A video that is being tracked."""
+
+    @property
+    def report(self) -> TakeReport:
+        """What was keyed.
+
+        Raises:
+            LookalikeError: it failed, was cancelled, or is still under way.
+        """
+        return self._result()
 
 
 # ---------------------------------------------------------------- creating
@@ -451,7 +471,8 @@ def import_motion(
         avatar: the active one by default.
         fps: frames a second of the take where the file is wrong or silent; 0 goes by the file.
         flame_map: of `lookalike flame-map`, for FLAME's expressions on an avatar that is not built on FLAME.
-        sound: audio or video file whose sound begins with the motion; it becomes a strip in the sequencer.
+        sound: audio or video file whose sound begins with the motion; it becomes a strip in the sequencer. What is wrong with it is
+            a warning of the report.
         options: as `avatar.TakeOptions`, or for cues `avatar.LipsyncOptions`.
     Raises:
         LookalikeError: the file is missing, corrupt, hostile or of no use to this avatar; nothing is changed then.
@@ -459,6 +480,7 @@ def import_motion(
     from .avatar import BlenderAvatar, LipsyncOptions, TakeOptions, apply_lipsync, apply_take
     from .motion.cues import Cues
     from .motion.read_file import read_motion
+    from .protocol import LookalikeError
 
     handle = BlenderAvatar((avatar or _active()).session_uid)
     found = read_motion(bpy.path.abspath(os.fspath(path)), fps)
@@ -479,8 +501,52 @@ def import_motion(
     scene = bpy.context.scene
     scene.frame_end = max(scene.frame_end, report.last)
     if sound is not None:
-        add_sound(sound, report.first)
+        try:
+            add_sound(sound, report.first)
+        except LookalikeError as error:  # the motion is keyed, and stays
+            report = replace(report, warnings=(*report.warnings, str(error)))
     return report
+
+
+def track_video(
+    path: PathLike,
+    avatar: bpy.types.Collection | None = None,
+    *,
+    face: int | None = None,
+    sound: bool = True,
+    wait: bool = False,
+    **options: Any,
+) -> TrackJob:
+    """Track the user's own video at the backend, which is started if the preferences allow it, and key it on an avatar.
+
+    Args:
+        path: a video that FFmpeg reads, up to 1 GB.
+        avatar: the active one by default.
+        face: which face, where the video shows several.
+        sound: lay the video's sound, if it has one, into the sequencer.
+        wait: return only when the job has ended, and raise its error.
+        options: as `avatar.TakeOptions`.
+    Raises:
+        ImageError: there is no such video.
+        BackendError: the backend is not installed or must not be used.
+        LookalikeError: with `wait`, whatever ended the job.
+    """
+    import json
+
+    from .avatar import TakeOptions
+    from .client import jobs, tracking
+
+    collection, video = avatar or _active(), Path(bpy.path.abspath(os.fspath(path)))
+    tracking.check_video(video)
+    unknown = sorted(options.keys() - TakeOptions.__dataclass_fields__.keys())
+    if unknown:
+        raise TypeError(f"track_video has no option {unknown[0]!r}")
+    _ensure_backend()
+    held = json.dumps({"avatar": collection.session_uid, "take": options, "sound": sound})
+    job = TrackJob(jobs.submit_video(video, face, tracking.rig_for(collection.lookalike.rig_id), held))
+    if wait:
+        job.wait()
+    return job
 
 
 def add_sound(path: PathLike, frame: int = 1, scene: bpy.types.Scene | None = None) -> bpy.types.ID | bpy.types.bpy_struct:

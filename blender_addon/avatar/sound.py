@@ -27,12 +27,14 @@ def add_sound(scene: bpy.types.Scene, path: Path, frame: int) -> bpy.types.bpy_s
     """
     if not path.is_file():
         raise LookalikeError(f"{path.name}: there is no such sound file", "choose the recording again")
+    if not bpy.app.build_options.audaspace:
+        raise LookalikeError("This Blender was built without sound", "use Blender from blender.org")
     editor = scene.sequence_editor or scene.sequence_editor_create()
     strips = _strips(editor)
     before = set(bpy.data.sounds)
     strip = strips.new_sound(path.stem[:60], str(path), _free_channel(strips, frame), frame)
     # A file without sound makes a strip of no length; what its length is needs the file to be read.
-    if strip.frame_final_duration <= 1:
+    if _end(strip) - frame <= 1:
         sound = strip.sound
         strips.remove(strip)
         if sound is not None and sound not in before:
@@ -51,7 +53,12 @@ def _strips(editor: bpy.types.SequenceEditor):
     return editor.strips if hasattr(editor, "strips") else editor.sequences
 
 
+def _end(strip: bpy.types.Strip) -> float:
+    """The frame after its last; Blender 5.2 gave it another name, 6.0 will know no other."""
+    return strip.right_handle if hasattr(strip, "right_handle") else strip.frame_final_end
+
+
 def _free_channel(strips, frame: int) -> int:
     """The lowest channel in which nothing lies at or after `frame`: what is there may be cut, so nothing is laid before it either."""
-    taken = {strip.channel for strip in strips if strip.frame_final_end > frame}
+    taken = {strip.channel for strip in strips if _end(strip) > frame}
     return next(channel for channel in range(1, 129) if channel not in taken) if len(taken) < 128 else 128

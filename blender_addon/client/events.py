@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ..ui.properties import LOOKALIKE_PG_job, session
-from . import backend
+from . import backend, tracking
 from .jobs import dismiss
 from .work import Work, fail, in_thread, is_in_file, remove_unfinished, works
 
@@ -127,7 +127,9 @@ def _result(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     from ..protocol import ProtocolError, decode_avatar
 
     if message.payload is None:
-        raise ProtocolError("The backend sent no avatar", "retry")
+        raise ProtocolError("The backend sent no result", "retry")
+    if job.kind == tracking.KIND:
+        return _tracked(job, work, message)
     if work.preparing is None:
         work.preparing = in_thread(decode_avatar, bytes(message.payload), job.avatar_name)
     if not work.preparing.done():
@@ -148,6 +150,19 @@ def _result(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     else:
         session().jobs.remove(session().jobs.find(job.name))
     _conclude(work.finished)
+    return True
+
+
+def _tracked(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    """The motion of a video: made a take in a thread, then keyed."""
+    if work.preparing is None:
+        work.preparing = in_thread(tracking.take_of, message, job.photos[0].name)
+    if not work.preparing.done():
+        return False
+    preparing, work.preparing = work.preparing, None
+    work.finished = tracking.key(job, preparing.result())
+    logger.info("%s: %s", job.avatar_name, work.finished.summary())
+    tracking.conclude(job, work.finished)
     return True
 
 

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING
 from ..ui import face_pictures
 from ..ui.properties import LOOKALIKE_PG_job, is_active, session
 from ..ui.redraw import redraw
-from . import backend
+from . import backend, tracking
 from .work import Work, fail, in_thread, remove_unfinished, works
 
 if TYPE_CHECKING:
-    from ..avatar import BlenderAvatar
+    from ..avatar import BlenderAvatar, TakeReport
     from ..protocol import LookalikeError
 
 
-def submit(
-    photos: Sequence[Path], faces: Sequence[int | None], name: str = "", consent: str = "", model: str = "", rig: str = ""
-) -> str:
+def submit(photos: Sequence[Path], faces: Sequence[int | None], name: str = "", consent: str = "", model: str = "", rig: str = "") -> str:
     """Add a job and return its id; it is sent as soon as the backend is connected."""
     job = session().jobs.add()
     job.name = uuid.uuid4().hex
@@ -28,6 +26,17 @@ def submit(
         photo = job.photos.add()
         photo.name, photo.path, photo.face = path.name, str(path), -1 if face is None else face
     job.avatar_name, job.consent, job.model, job.rig = name or photos[0].stem, consent, model, rig
+    _begin(job)
+    return job.name
+
+
+def submit_video(video: Path, face: int | None, rig: str, options: str) -> str:
+    """Add a job that tracks a video (`tracking`) and return its id."""
+    job = session().jobs.add()
+    job.name, job.kind, job.options = uuid.uuid4().hex, tracking.KIND, options
+    photo = job.photos.add()
+    photo.name, photo.path, photo.face = video.name, str(video), -1 if face is None else face
+    job.avatar_name, job.rig = video.name, rig
     _begin(job)
     return job.name
 
@@ -86,8 +95,8 @@ def find(job_id: str) -> LOOKALIKE_PG_job:
     return job
 
 
-def outcome(job_id: str) -> BlenderAvatar | LookalikeError | None:
-    """What a job has come to: the avatar, the error, or None while it is under way."""
+def outcome(job_id: str) -> BlenderAvatar | TakeReport | LookalikeError | None:
+    """What a job has come to: the avatar, what a tracked video came to, the error, or None while it is under way."""
     work = works.get(job_id)
     if work is None:
         from ..protocol import Cancelled
@@ -156,13 +165,16 @@ def _send(job: LOOKALIKE_PG_job, work: Work, photos: memoryview) -> None:
     from ..protocol.messages import Reconstruct
 
     choices = {key: value for key, value in (("model", job.model), ("rig", job.rig)) if value}
-    request = Reconstruct(
-        portraits=tuple(photo.name for photo in job.photos),
-        faces=tuple(photo.face if photo.face >= 0 else None for photo in job.photos),
-        name=job.avatar_name,
-        consent=job.consent,
-        **choices,
-    )
+    if job.kind == tracking.KIND:
+        request = tracking.request(job)
+    else:
+        request = Reconstruct(
+            portraits=tuple(photo.name for photo in job.photos),
+            faces=tuple(photo.face if photo.face >= 0 else None for photo in job.photos),
+            name=job.avatar_name,
+            consent=job.consent,
+            **choices,
+        )
     try:
         work.request, work.payload = backend.send(request, photos), None
     except LookalikeError as error:

@@ -15,7 +15,7 @@ from ..ui import face_pictures
 from ..ui.properties import LOOKALIKE_PG_job
 
 if TYPE_CHECKING:
-    from ..avatar import BlenderAvatar
+    from ..avatar import BlenderAvatar, TakeReport
     from ..protocol import LookalikeError, RigArrays
 
 
@@ -30,7 +30,7 @@ class Work:
         told: when progress was shown last, by the monotonic clock.
         preparing: what a thread makes of the event that is being taken up.
         avatar: what has been built so far.
-        finished: the avatar, complete.
+        finished: the avatar, complete; or what a tracked video came to.
         error: why the job failed.
     """
 
@@ -41,7 +41,7 @@ class Work:
     told: float = 0.0
     preparing: Future[Any] | None = None
     avatar: BlenderAvatar | None = None
-    finished: BlenderAvatar | None = None
+    finished: BlenderAvatar | TakeReport | None = None
     error: LookalikeError | None = None
 
 

@@ -1,4 +1,14 @@
-"""Takes of Epic's Live Link Face app: one row a frame, 52 shapes, head and eye angles, a timecode. Any CSV with ARKit's names is read."""
+"""Takes of Epic's Live Link Face app: one row a frame, 52 shapes, head and eye angles, a timecode. Any CSV with ARKit's names is read.
+
+What the angles mean is not documented by Epic. Known, and from what:
+
+- Radians. In six public takes with 11,000 frames (docs/animators.md) the eyes' yaw is -0.60 times the look to the left, a full
+  eyeLookOut, and pitch -0.50 to -0.61 times the look up: 35 and 28 to 35 degrees, which is what ARKit's eyes do.
+  Fractions of 180 degrees, as Unreal's own ARKit source has them, would be eyes turned by 110.
+- Eyes (measured there): yaw positive to the subject's right, pitch positive down.
+- Head: all of these takes have head rotation switched off, as the app does unless asked. Yaw positive to the right agrees with the eyes and
+  with DAZ Importer, which animators use; pitch positive up and roll positive to the right with DAZ Importer and MeFaMo.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +25,10 @@ from .take import F64, MAX_FRAMES, MotionError, Take, even_times
 RATES = (24, 25, 30, 48, 50, 60, 120)
 _TIMECODE = re.compile(r"\s*(\d{1,2})[:;](\d{1,2})[:;](\d{1,2})[:;.](\d{1,3})(\.\d+)?\s*")
 ANGLES = ("HeadYaw", "HeadPitch", "HeadRoll")
-"""Epic's rotators look up, turn and tilt to the subject's right with positive angles; ours nod down, turn left, tilt right."""
+"""Positive: turned to the subject's right, looking up, tilted to the right. Ours nod down, turn left, tilt right."""
+EYE_JOINTS = {"eye_left": "LeftEye", "eye_right": "RightEye"}
+DEGREES_BEYOND = 3.5
+"""No head turns by so many radians: some tools that imitate the app write degrees."""
 
 
 def looks_like_csv(text: str) -> bool:
@@ -41,8 +54,9 @@ def read_csv(text: str, source: str, fps: float = 0.0) -> Take:
     values = np.array([[_number(row[i]) if i < len(row) else np.nan for i in range(len(header))] for row in rows]).reshape(-1, len(header))
     torn = sum(len(row) < len(header) for row in rows)
     arkit = {shape: values[:, i] for i, name in enumerate(header) if (shape := arkit_name(name)) is not None}
-    pose = {"neck": _head(header, values)} if set(ANGLES) <= set(header) else {}
     times, rate, notes = _times(header, rows, fps)
+    pose, told = _pose(header, values, arkit)
+    notes += told
     if torn:
         notes += (f"{torn} rows are shorter than the header: what they lack was interpolated",)
     unknown = sorted(set(header) - {n for n in header if arkit_name(n)} - _KNOWN)
@@ -52,12 +66,31 @@ def read_csv(text: str, source: str, fps: float = 0.0) -> Take:
 
 
 _EYES = {f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll")}
-"""The eyes' angles, which eyeLook* repeat."""
+"""The eyes' angles, which eyeLook* repeat, clipped to the eye's own range."""
 _KNOWN = {"Timecode", "BlendShapeCount", "BlendshapeCount", *ANGLES, *_EYES}
 
 
-def _head(header: list[str], values: F64) -> F64:
-    return head_turns(*(values[:, header.index(name)] for name in ANGLES))
+def _pose(header: list[str], values: F64, arkit: dict[str, F64]) -> tuple[dict[str, F64], tuple[str, ...]]:
+    """Turns of the neck, and of the eyes where no eyeLook* tells them; notes."""
+    columns = {name: values[:, header.index(name)] for name in (*ANGLES, *_EYES) if name in header}
+    top = max((float(np.nanmax(np.abs(column), initial=0.0)) for column in columns.values()), default=0.0)
+    notes: tuple[str, ...] = ()
+    if top > DEGREES_BEYOND:
+        columns = {name: np.radians(column) for name, column in columns.items()}
+        notes = (f"angles up to {top:.0f}: taken as degrees",)
+    pose = {}
+    if set(ANGLES) <= columns.keys():
+        if any(columns[name].any() for name in ANGLES):
+            pose["neck"] = head_turns(*(columns[name] for name in ANGLES))
+        else:
+            notes += ("the head does not turn in it: the app records that only with Head Rotation switched on",)
+    for joint, eye in EYE_JOINTS.items():
+        looks = {f"{eye}Yaw", f"{eye}Pitch"} <= columns.keys()
+        if looks and not any(name.startswith("eyeLook") for name in arkit):
+            still = np.zeros(len(values))
+            turn, nod = np.stack([still, -columns[f"{eye}Yaw"], still], -1), np.stack([columns[f"{eye}Pitch"], still, still], -1)
+            pose[joint] = axis_angles(matrices(turn) @ matrices(nod))
+    return pose, notes
 
 
 def head_turns(yaw: F64, pitch: F64, roll: F64) -> F64:

@@ -5,32 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 from bpy.types import Operator
 
 from .. import api
+from ..client.tracking import VIDEO_SUFFIXES
 from .base import FromFiles, OnAvatar, layout_of
 from .reporting import reported
 
 
-class LOOKALIKE_OT_import_motion(FromFiles, OnAvatar, Operator):
-    """Key a captured performance: Live Link Face CSV, ARKit JSON, FLAME npz, pkl or folder, tracked video (.motion), or mouth cues"""
+class _Keying:
+    """How a performance becomes keys; as `avatar.TakeOptions`."""
 
-    bl_idname = "lookalike.import_motion"
-    bl_label = "Import Motion"
-    bl_options = {"REGISTER", "UNDO", "PRESET"}
-
-    filename_ext = ""
-    filter_glob: StringProperty(default="*.csv;*.json;*.npz;*.pkl;*.motion;*.tsv;*.xml", options={"HIDDEN"})
     start: FloatProperty(name="Start Frame", description="Frame of the take's first moment", default=1.0, step=100, precision=0)
-    fps: FloatProperty(
-        name="Source Frame Rate",
-        description="Frames a second of the take; 0 goes by the file",
-        default=0.0,
-        min=0.0,
-        max=1000.0,
-        precision=2,
-    )
     gain: FloatProperty(name="Gain", description="Factor of expressions and jaw", default=1.0, min=0.0, soft_max=2.0, max=10.0)
     smoothing: FloatProperty(
         name="Smoothing",
@@ -58,19 +45,6 @@ class LOOKALIKE_OT_import_motion(FromFiles, OnAvatar, Operator):
         soft_min=-2.0,
         soft_max=2.0,
     )
-    use_sound: BoolProperty(
-        name="Sound", description="Add the recording to the sequencer, so that it is heard while playing and scrubbing", default=True
-    )
-    sound: StringProperty(
-        name="Sound File",
-        description="Empty takes the sound or video of the same name beside the file, if there is one",
-        subtype="FILE_PATH",
-    )
-    flame_map: StringProperty(
-        name="FLAME Map",
-        description="What `lookalike flame-map` made: FLAME's expressions on avatars that are not built on FLAME",
-        subtype="FILE_PATH",
-    )
     layer: EnumProperty(
         name="Shapes to",
         description="Where ARKit's shapes are keyed; other names always go to the face",
@@ -87,6 +61,61 @@ class LOOKALIKE_OT_import_motion(FromFiles, OnAvatar, Operator):
             ("STRIP", "NLA Strip", "Into a track of its own; the active action stays"),
         ),
     )
+
+    def draw_keying(self, layout: bpy.types.UILayout) -> None:
+        for names in (("start",), ("gain", "smoothing", "tolerance"), ("layer", "to")):
+            column = layout.column(align=True)
+            for name in names:
+                column.prop(self, name)
+        layout.prop(self, "use_head")
+        head = layout.column()
+        head.enabled = self.use_head
+        head.prop(self, "head")
+
+    def keying(self) -> dict[str, object]:
+        """Options of `avatar.TakeOptions`."""
+        return {
+            "start": self.start,
+            "gain": self.gain,
+            "smoothing": self.smoothing,
+            "tolerance": self.tolerance,
+            "angle_tolerance": 0.35 * self.tolerance,
+            "head": tuple(self.head) if self.use_head else (0.0, 0.0, 0.0),
+            "arkit_layer": self.layer == "arkit",
+            "strip": self.to == "STRIP",
+        }
+
+
+class LOOKALIKE_OT_import_motion(_Keying, FromFiles, OnAvatar, Operator):
+    """Key a captured performance: Live Link Face CSV, ARKit JSON, FLAME npz, pkl or folder, tracked video (.motion), or mouth cues"""
+
+    bl_idname = "lookalike.import_motion"
+    bl_label = "Import Motion"
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
+
+    filename_ext = ""
+    filter_glob: StringProperty(default="*.csv;*.json;*.npz;*.pkl;*.motion;*.tsv;*.xml", options={"HIDDEN"})
+    fps: FloatProperty(
+        name="Source Frame Rate",
+        description="Frames a second of the take; 0 goes by the file",
+        default=0.0,
+        min=0.0,
+        max=1000.0,
+        precision=2,
+    )
+    use_sound: BoolProperty(
+        name="Sound", description="Add the recording to the sequencer, so that it is heard while playing and scrubbing", default=True
+    )
+    sound: StringProperty(
+        name="Sound File",
+        description="Empty takes the sound or video of the same name beside the file, if there is one",
+        subtype="FILE_PATH",
+    )
+    flame_map: StringProperty(
+        name="FLAME Map",
+        description="What `lookalike flame-map` made: FLAME's expressions on avatars that are not built on FLAME",
+        subtype="FILE_PATH",
+    )
     coarticulation: FloatProperty(
         name="Coarticulation",
         description="Mouth cues: how much shapes flow into each other",
@@ -98,18 +127,14 @@ class LOOKALIKE_OT_import_motion(FromFiles, OnAvatar, Operator):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = layout_of(self)
-        for names in (("start", "fps"), ("gain", "smoothing", "tolerance"), ("layer", "to"), ("coarticulation",), ("flame_map",)):
-            column = layout.column(align=True)
-            for name in names:
-                column.prop(self, name)
+        layout.prop(self, "fps")
+        self.draw_keying(layout)
+        layout.prop(self, "coarticulation")
+        layout.prop(self, "flame_map")
         layout.prop(self, "use_sound")
         sound = layout.column()
         sound.enabled = self.use_sound
         sound.prop(self, "sound", text="File")
-        layout.prop(self, "use_head")
-        head = layout.column()
-        head.enabled = self.use_head
-        head.prop(self, "head")
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -129,17 +154,38 @@ class LOOKALIKE_OT_import_motion(FromFiles, OnAvatar, Operator):
 
     def _options(self) -> dict[str, object]:
         """As `avatar.TakeOptions` and `avatar.LipsyncOptions` together; each takes what it knows."""
-        return {
-            "start": self.start,
-            "gain": self.gain,
-            "smoothing": self.smoothing,
-            "tolerance": self.tolerance,
-            "angle_tolerance": 0.35 * self.tolerance,
-            "head": tuple(self.head) if self.use_head else (0.0, 0.0, 0.0),
-            "arkit_layer": self.layer == "arkit",
-            "strip": self.to == "STRIP",
-            "coarticulation": self.coarticulation,
-        }
+        return {**self.keying(), "coarticulation": self.coarticulation}
+
+
+class LOOKALIKE_OT_track_video(_Keying, FromFiles, OnAvatar, Operator):
+    """Track the face in a video of your own at the backend and key it on the avatar; Blender stays free to work in while it runs"""
+
+    bl_idname = "lookalike.track_video"
+    bl_label = "Track Video"
+    bl_options = {"REGISTER", "PRESET"}
+
+    filename_ext = ""
+    filter_glob: StringProperty(default=";".join(f"*{suffix}" for suffix in VIDEO_SUFFIXES), options={"HIDDEN"})
+    face: IntProperty(
+        name="Face", description="Which face, counted from the left from 0; -1 asks where there are several", default=-1, min=-1, max=63
+    )
+    use_sound: BoolProperty(name="Sound", description="Add the video's sound to the sequencer", default=True)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = layout_of(self)
+        self.draw_keying(layout)
+        layout.prop(self, "face")
+        layout.prop(self, "use_sound")
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = self.paths()[0]
+        face = self.face if self.face >= 0 else None
+        wait = bpy.app.background  # a script without a window has nothing else to do, and no timers
+        job = api.track_video(path, self.chosen(), face=face, sound=self.use_sound, wait=wait, **self.keying())
+        if wait:
+            return self.pass_on(job.report.summary())
+        return self.tell("Tracking {name}: progress and Cancel are in the panel", name=path.name)
 
 
 def draw_import(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
@@ -147,4 +193,4 @@ def draw_import(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
     menu.layout.operator(LOOKALIKE_OT_import_motion.bl_idname, text="Lookalike Motion (.csv, .json, .npz, .pkl, .motion, .tsv)")
 
 
-CLASSES = (LOOKALIKE_OT_import_motion,)
+CLASSES = (LOOKALIKE_OT_import_motion, LOOKALIKE_OT_track_video)

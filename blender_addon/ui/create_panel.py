@@ -47,7 +47,8 @@ class LOOKALIKE_PT_create(SidebarPanel, Panel):
         if backend.error is not None and not backend.running and not any(job.error_code == "backend" for job in state.jobs):
             _draw_backend_error(layout.box(), context, str(backend.error))
         for job in state.jobs:
-            _draw_job(layout.box(), context, job)
+            if job.kind == "RECONSTRUCT":
+                draw_job(layout.box(), context, job)
 
 
 class LOOKALIKE_PT_backend(SidebarPanel, Panel):
@@ -111,7 +112,8 @@ def _draw_backend_error(box: bpy.types.UILayout, context: bpy.types.Context, err
     row.operator("lookalike.open_preferences", text="Preferences", icon="PREFERENCES")
 
 
-def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
+def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
+    """A job's progress, question, warnings or error, with the buttons that answer."""
     if is_active(job):
         _draw_progress(box, job)
     elif job.state == "CHOOSING":

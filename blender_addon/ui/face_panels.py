@@ -10,6 +10,7 @@ from bpy.types import Panel
 from ..motion.visemes import EMOTIONS, LIDS, VISEMES
 from ..translations import said
 from .avatar_panels import ActiveAvatarPanel, active
+from .create_panel import draw_job
 from .expression_groups import grouped, readable, rows
 from .properties import session
 from .wrapping import draw_wrapped
@@ -214,7 +215,12 @@ class LOOKALIKE_PT_motion(ActiveAvatarPanel, Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, state = self.layout, session(context)
-        layout.operator("lookalike.import_motion", text="Import Motion...", icon="IMPORT")
+        column = layout.column(align=True)
+        column.operator("lookalike.import_motion", text="Import Motion...", icon="IMPORT")
+        column.operator("lookalike.track_video", text="Track Video...", icon="FILE_MOVIE")
+        for job in state.jobs:
+            if job.kind == "TRACK":
+                draw_job(layout.box(), context, job)
         header, body = layout.panel("LOOKALIKE_live", default_closed=True)
         header.label(text="Live Link Face")
         if body is None:

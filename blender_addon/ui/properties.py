@@ -14,6 +14,11 @@ from . import avatar_list, choices
 
 ACTIVE_STATES = {"STARTING", "QUEUED", "RUNNING", "CANCELLING"}
 
+JOB_KINDS = (
+    ("RECONSTRUCT", "Avatar", "An avatar is made from photos"),
+    ("TRACK", "Motion", "A video is tracked, and its motion keyed on an avatar"),
+)
+
 JOB_STATES = (
     ("STARTING", "Starting", "Waiting for the backend to start or to answer"),
     ("QUEUED", "Queued", "The backend has accepted the job and works on another one"),
@@ -56,6 +61,8 @@ class LOOKALIKE_PG_face(PropertyGroup):
 class LOOKALIKE_PG_job(PropertyGroup):
     """One reconstruction under way, or ended and waiting for the user to retry or dismiss it."""
 
+    kind: EnumProperty(name="Kind", description="What is asked of the backend", items=JOB_KINDS)
+    options: StringProperty(name="Options", description="What becomes of a tracked motion, as JSON")
     state: EnumProperty(name="State", description="What the job is doing", items=JOB_STATES)
     photos: CollectionProperty(type=LOOKALIKE_PG_photo)
     avatar_name: StringProperty(name="Name", description="Name that the avatar gets")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import bpy
 import numpy as np
 import pytest
@@ -25,10 +27,20 @@ def test_emotions_visemes_and_blink(ada, part, update):
     assert ada.keys["mouthSmileLeft"].value == 0  # the mouth is the viseme's
     assert ada.keys["mouthPucker"].value == pytest.approx(0.75)
     assert ada.bones["jaw"].rotation_euler.x == pytest.approx(0.12 * 0.36, abs=1e-4)
-    for preset in part("motion.visemes").PRESETS.keys() - {"emotion_anger"}:
+    for preset in part("motion.visemes").PRESETS:
         assert bpy.ops.lookalike.apply_preset(preset=preset) == {"FINISHED"}
-    with pytest.raises(RuntimeError, match="none of the expressions of “Anger”"):  # this rig has none of them
-        bpy.ops.lookalike.apply_preset(preset="emotion_anger")
+        update(ada.armature)
+        assert all(-1 <= key.value <= 1.5 for key in ada.keys), preset  # within the sliders' range
+
+
+def test_preset_that_means_nothing_to_a_rig_is_told(part, arrays):
+    handle = part("avatar").build_avatar(
+        replace(arrays, rig=replace(arrays.rig, expressions=arrays.rig.expressions[-1:], expression_names=("lipsParted",))),
+        bpy.context.scene.collection,
+    )
+    bpy.context.view_layer.objects.active = handle.armature
+    with pytest.raises(RuntimeError, match="none of the expressions of “Blink”"):
+        bpy.ops.lookalike.apply_preset(preset="lids_blink", avatar=handle.collection.name)
 
 
 def test_preset_keys_what_it_sets(ada, part):

@@ -47,6 +47,38 @@ def test_live_link_head_angles(read, tmp_path, column, axis, sign):
     assert neck[1] == pytest.approx(np.eye(3)[axis] * sign * 0.4, abs=1e-6)
 
 
+def written(path, **columns):
+    """A CSV of these columns, three frames with the same values."""
+    header = ["Timecode", "BlendShapeCount", *columns]
+    rows = [",".join([f"00:00:00:{i:02d}.000", "61", *map(str, columns.values())]) for i in range(3)]
+    path.write_text("\n".join([",".join(header), *rows]))
+    return path
+
+
+SHAPES = {"JawOpen": 0.1, "MouthClose": 0.1, "TongueOut": 0.1}
+
+
+@pytest.mark.parametrize(("column", "axis", "sign"), [("LeftEyeYaw", 1, -1), ("LeftEyePitch", 0, 1)])
+def test_eye_angles_where_no_shape_tells_the_look(read, tmp_path, column, axis, sign):
+    angles = {"LeftEyeYaw": 0, "LeftEyePitch": 0, column: 0.3}
+    take = read(written(tmp_path / "take.csv", **SHAPES, **angles))
+    assert take.pose["eye_left"][1] == pytest.approx(np.eye(3)[axis] * sign * 0.3, abs=1e-6)
+    with_shapes = read(written(tmp_path / "take.csv", **SHAPES, EyeLookOutLeft=0.5, **angles))
+    assert "eye_left" not in with_shapes.pose
+
+
+def test_degrees_are_known_by_their_size(read, tmp_path):
+    take = read(written(tmp_path / "take.csv", **SHAPES, HeadYaw=20.0, HeadPitch=0, HeadRoll=0))
+    assert take.pose["neck"][1] == pytest.approx([0, -np.radians(20), 0], abs=1e-6)
+    assert any("degrees" in warning for warning in take.warnings)
+
+
+def test_head_rotation_that_was_off_is_told_and_keys_nothing(read, tmp_path):
+    take = read(written(tmp_path / "take.csv", **SHAPES, HeadYaw=0, HeadPitch=0, HeadRoll=0))
+    assert "neck" not in take.pose
+    assert any("Head Rotation" in warning for warning in take.warnings)
+
+
 def test_dropped_frames_keep_their_times(read, tmp_path):
     codes = ["00:00:01:00.000", "00:00:01:01.000", "00:00:01:05.500", "00:00:01:59.000"]
     take = read(files.live_link(tmp_path / "take.csv", np.zeros((4, 12)), timecodes=codes))

@@ -1,7 +1,7 @@
 """What a real server's worker runs in these tests: no photo is looked at, the portrait's name says what happens.
 
 `slow*` takes until it is cancelled, `two*` shows two faces, `blank*` none, `doubt*` a doubtful one; every other
-one becomes the synthetic avatar.
+one becomes the synthetic avatar, or, tracked, one second of a jaw that opens and a head that turns to the left.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
+
 from backend.protocol.avatar import Avatar
 from backend.protocol.errors import FaceError
-from backend.protocol.messages import Reconstruct
+from backend.protocol.messages import Reconstruct, Track
 from tests.synthetic import synthetic_avatar
 
 FACES = [{"box": [210.0, 50.0, 300.0, 170.0], "score": 0.98}, {"box": [10.0, 60.0, 90.0, 160.0], "score": 0.97}]
@@ -42,3 +44,25 @@ def reconstruct(files: list[tuple[str, bytes]], body: Reconstruct, listener) -> 
     facts |= {"faces": list(body.faces), "images": [name for name, _ in files]}
     doubts = [f"{name}: the face may be a statue" for name, _ in files if name.startswith("doubt")]
     return replace(avatar, provenance={**facts, "warnings": doubts})
+
+
+def track(files: list[tuple[str, bytes]], body: Track, listener) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    name, face = files[0][0], (body.faces or (None,))[0]
+    if name.startswith("two") and face is None:
+        raise FaceError(f"{name}: two faces found", "choose one with --face 0 or --face 1", {"portrait": name, "faces": FACES})
+    frames = 25
+    for step in range(600 if name.startswith("slow") else 3):
+        listener.progress(0.01 * (step % 100), "track", f"frame {step}")
+        time.sleep(0.05 if name.startswith("slow") else 0.0)
+    ramp = np.linspace(0, 1, frames, dtype=np.float32)
+    pose = np.zeros((frames, 5, 3), np.float32)
+    pose[:, 2, 0] = 0.3 * ramp
+    cameras = np.repeat(np.eye(4, dtype=np.float32)[None], frames, 0)
+    cameras[:, 0, 0] = cameras[:, 2, 2] = np.cos(0.4 * ramp)
+    cameras[:, 0, 2], cameras[:, 2, 0] = np.sin(0.4 * ramp), -np.sin(0.4 * ramp)
+    arrays = {
+        "expression": np.stack([ramp, ramp], 1), "pose": pose, "world_to_camera": cameras,
+        "intrinsics": np.repeat(np.eye(3, dtype=np.float32)[None], frames, 0), "tracked": np.ones(frames, np.uint8),
+        "size": np.array([640, 480], np.int32), "fps": np.array([25.0], np.float32),
+    }  # fmt: skip
+    return arrays, ("mouthSmile", "eyeBlinkLeft")
