@@ -188,7 +188,10 @@ def test_a_large_scene_keeps_what_24_bits_hold():
     [
         (lambda d: d[:-40], "truncated|damaged"),
         (lambda d: d[:12], "not a .spz|truncated"),
-        (lambda d: b"NGSP" + d, "version 4"),
+        (lambda d: b"NGSP" + d, "version"),
+        (lambda d: b"NGSP" + struct.pack("<IIBBBBI12x", 4, 1 << 31, 0, 12, 0, 5, 32), "more than Lookalike takes"),
+        (lambda d: b"NGSP" + struct.pack("<IIBBBBI12x", 4, 9, 0, 12, 0, 5, 32), "truncated"),
+        (lambda d: b"NGSP" + struct.pack("<IIBBBBI12x", 4, 9, 9, 12, 0, 6, 32), "damaged"),
         (lambda d: gzip.compress(b"not a splat file at all"), "not a .spz"),
         (lambda d: gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 2, 0xFFFFFFFF, 0, 12, 0, 0)), "more than Lookalike takes"),
         (lambda d: gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 3, 1 << 21, 3, 12, 0, 0)), "truncated"),
@@ -204,6 +207,61 @@ def test_hostile_spz_is_refused(change, says):
 def test_a_bomb_behind_a_small_header_is_not_unpacked():
     bomb = gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 3, 1, 0, 12, 0, 0) + bytes(1 << 28))
     assert len(decode_spz(bomb).position) == 1, "only the bytes of the one splat are unpacked"
+
+
+def as_version_4(data: bytes, pack) -> bytes:
+    """Our version 3 in the container of version 4, by the layout of Niantic's README."""
+    plain = gzip.decompress(data)
+    _magic, _version, count, degree, bits, flags, _ = struct.unpack_from("<IIIBBBB", plain)
+    widths, at, streams = [9, 1, 3, 3, 4, 3 * ((degree + 1) ** 2 - 1)], 16, []
+    for width in widths:
+        if width:
+            streams.append(plain[at : at + width * count])
+        at += width * count
+    packed = [pack(stream) for stream in streams]
+    table = b"".join(struct.pack("<QQ", len(p), len(s)) for p, s in zip(packed, streams, strict=True))
+    extension = b"12345678"  # something between header and table that a reader skips
+    header = struct.pack("<4sIIBBBBI12x", b"NGSP", 4, count, degree, bits, flags | 2, len(streams), 32 + len(extension))
+    return header + extension + table + b"".join(packed)
+
+
+@pytest.fixture
+def zstd_pack():
+    """A zstd packer, of Python 3.14 or of zstandard, which Blender has."""
+    try:
+        from compression.zstd import compress
+    except ImportError:
+        return pytest.importorskip("zstandard", reason="zstd for .spz version 4").ZstdCompressor().compress
+    return compress
+
+
+@pytest.mark.parametrize("degree", [0, 2])
+def test_spz_of_version_4_is_read(zstd_pack, degree):
+    old = encode_spz(cloud_of(30, degree=degree))
+    new, back = as_version_4(old, zstd_pack), decode_spz(old)
+    for ours, theirs in zip(back, decode_spz(new), strict=True):
+        assert np.array_equal(ours, theirs)
+    for at in (20, 60, len(new) - 5):
+        with pytest.raises(AvatarFileError, match=r"truncated|damaged"):
+            decode_spz(new[:at])
+
+
+def test_a_python_without_zstd_says_what_to_install(monkeypatch):
+    import sys
+
+    for module in ("compression.zstd", "zstandard"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(AvatarFileError, match="zstandard"):
+        decode_spz(as_version_4(encode_spz(cloud_of(3)), lambda stream: stream))
+
+
+@pytest.mark.parametrize("extension", ["EXT_meshopt_compression", "KHR_draco_mesh_compression"])
+def test_compressed_gltf_is_refused_by_name(extension):
+    document = json.dumps({"asset": {"version": "2.0"}, "extensionsRequired": [extension]}).encode()
+    document += b" " * (-len(document) % 4)
+    data = struct.pack("<4sII", b"glTF", 2, 20 + len(document)) + struct.pack("<I4s", len(document), b"JSON") + document
+    with pytest.raises(AvatarFileError, match=f"compressed with {extension}"):
+        decode_glb(data)
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))

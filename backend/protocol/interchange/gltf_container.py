@@ -87,12 +87,22 @@ class Glb:
             raise AvatarFileError(f"{name}: its JSON is damaged") from error
         if not isinstance(self.document, dict):
             raise AvatarFileError(f"{name}: its JSON is not an object")
+        self._refuse_compressed(self.document.get("extensionsRequired"))
         self.binary = b""
         self._filled_bytes = 0
         if start + size + _CHUNK.size <= len(data):
             binary, kind = _CHUNK.unpack_from(data, start + size)
             if kind == b"BIN\0":
                 self.binary = data[start + size + _CHUNK.size : start + size + _CHUNK.size + binary]
+
+    def _refuse_compressed(self, extensions: Any) -> None:
+        """Say by name which compression a file, or a part of it, is packed with. KHR_mesh_quantization is read: it is plain integers."""
+        for extension in extensions if isinstance(extensions, list | dict) else ():
+            if any(word in str(extension).lower() for word in ("meshopt", "draco")):
+                raise AvatarFileError(
+                    f"{self.name}: is compressed with {str(extension)[:60]}, which is not read here",
+                    "save it without compression, for example with `gltf-transform copy`",
+                )
 
     def array(self, index: int, limit: int) -> np.ndarray:
         """One accessor: [N] or [N, K] of its own type, sparse ones filled in.
@@ -131,6 +141,7 @@ class Glb:
     def _rows(self, holder: dict[str, Any], count: int, dtype: np.dtype, width: int) -> np.ndarray:
         """[count, width] rows where `holder` (an accessor or a part of a sparse one) points, read-only, not copied."""
         view = self.item("bufferViews", holder.get("bufferView"))
+        self._refuse_compressed(view.get("extensions"))
         row = dtype.itemsize * width
         numbers = [view.get("byteOffset", 0), view.get("byteLength", 0), holder.get("byteOffset", 0), view.get("byteStride", row)]
         if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers):

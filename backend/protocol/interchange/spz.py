@@ -3,7 +3,7 @@
 A header of 16 bytes (magic, version, count, SH degree, bits behind the point, flags, reserved), then one section an
 attribute: positions 3 x 24 bit fixed point, alphas, colours, log scales, rotations, harmonics. Version 2 stores a rotation
 as xyz of the quaternion in 3 bytes, version 3 as its smallest three components in 4. The frame is right, up, back: the
-avatar's own. Version 4 is another container (zstd), which Blender's Python cannot unpack.
+avatar's own. Version 4 has the same sections in another container (`spz_streams`), and is read, not written.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from ..avatar import F32
 from ..avatar_file import MAX_SPLATS
 from ..errors import AvatarFileError
+from . import spz_streams
 from .cloud import SplatCloud
 
 MAGIC = 0x5053474E
@@ -55,13 +56,17 @@ def encode_spz(cloud: SplatCloud, version: int = 3) -> bytes:
 
 
 def decode_spz(data: bytes, name: str = "splats.spz") -> SplatCloud:
-    """Splats of a version 1 to 3 file in the avatar's frame; `name` appears in errors.
+    """Splats of a version 1 to 4 file in the avatar's frame; `name` appears in errors. Harmonics beyond degree 3 are left out.
 
     Raises:
-        AvatarFileError: not a .spz, of version 4, truncated, or larger than its header says.
+        AvatarFileError: not a .spz, truncated, or larger than its header says; or version 4 where this Python cannot unpack zstd.
     """
-    if data[:4] == struct.pack("<I", MAGIC):
-        raise AvatarFileError(f"{name}: is .spz version 4, which is read by no part of Lookalike yet", "save it as version 3, or as .ply")
+    if data[:4] == spz_streams.MAGIC:
+        header = spz_streams.read_header(data, name)
+        widths = _widths(3, header.degree)
+        sizes = [width * header.count for width in widths[: header.streams]]
+        body = np.frombuffer(spz_streams.read_streams(data, header, sizes, name), np.uint8)
+        return _cloud(body, widths, 3, header.count, header.degree, header.bits, name)
     unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         head = unpack.decompress(data, _HEADER.size)
@@ -74,16 +79,26 @@ def decode_spz(data: bytes, name: str = "splats.spz") -> SplatCloud:
         raise AvatarFileError(f"{name}: not a .spz file of version 1 to 3")
     if count > MAX_SPLATS:
         raise AvatarFileError(f"{name}: {count} splats are more than Lookalike takes ({MAX_SPLATS})")
+    widths = _widths(version, degree)
+    return _cloud(_inflate(unpack, sum(widths) * count, name), widths, version, count, degree, bits, name)
+
+
+def _widths(version: int, degree: int) -> tuple[int, ...]:
+    """Bytes a splat of each section."""
+    return (6 if version == 1 else 9, 1, 3, 3, 4 if version == 3 else 3, 3 * ((degree + 1) ** 2 - 1))
+
+
+def _cloud(body: np.ndarray, widths: tuple[int, ...], version: int, count: int, degree: int, bits: int, name: str) -> SplatCloud:
+    """Splats of the sections' bytes, one section after the other."""
     rest = (degree + 1) ** 2 - 1
-    widths = (6 if version == 1 else 9, 1, 3, 3, 4 if version == 3 else 3, 3 * rest)
-    body = _inflate(unpack, sum(widths) * count, name)
     starts = np.cumsum([0, *(width * count for width in widths)])
     positions, alphas, colors, scales, rotations, harmonics = (
         body[start : start + width * count].reshape(count, width) for start, width in zip(starts, widths, strict=False)
     )
-    sh = np.zeros((count, 1 + rest, 3), np.float32)
+    kept = min(rest, 15)
+    sh = np.zeros((count, 1 + kept, 3), np.float32)
     sh[:, 0] = (colors / np.float32(255) - np.float32(0.5)) / np.float32(_COLOR_SCALE)
-    sh[:, 1:] = (harmonics.reshape(count, rest, 3) - np.float32(128)) / np.float32(128)
+    sh[:, 1:] = (harmonics.reshape(count, rest, 3)[:, :kept] - np.float32(128)) / np.float32(128)
     position = np.ascontiguousarray(positions).view("<f2").astype(np.float32) if version == 1 else _from_fixed_point(positions, bits)
     if not np.isfinite(position).all():
         raise AvatarFileError(f"{name}: holds NaN or infinity")
