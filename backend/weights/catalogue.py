@@ -99,12 +99,6 @@ CATALOGUE: tuple[Known, ...] = (
         shapes=({"features.0.weight": (64, 3, 11, 11), "features.10.weight": (256, 256, 3, 3)},),
     ),
     Known(
-        name="vgg16", use="features of the perceptual loss", licence="BSD-3-Clause (torchvision)", file="vgg16-397923af.pth",
-        source="https://pytorch.org/vision/stable/models.html", sha256="397923af",
-        url="https://download.pytorch.org/models/vgg16-397923af.pth", terms="trained on ImageNet, whose terms are research only",
-        shapes=({"features.0.weight": (64, 3, 3, 3), "features.28.weight": (512, 512, 3, 3)},),
-    ),
-    Known(
         name="lpips-alex", use="how LPIPS weighs AlexNet's features", licence="BSD-2-Clause", file="alex.pth", size=6009,
         source="https://github.com/richzhang/PerceptualSimilarity", tensors=5,
         url="https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/alex.pth",
