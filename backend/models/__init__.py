@@ -9,7 +9,7 @@ __all__ = ["Listener", "Reconstructor", "Refining", "Silent", "model_names", "re
 
 def model_names() -> tuple[str, ...]:
     """What `reconstructor` accepts, the default first."""
-    return ("projection", "omg")
+    return ("projection", "omg", "gagavatar")
 
 
 def reconstructor(name: str = "projection") -> Reconstructor:
@@ -26,4 +26,8 @@ def reconstructor(name: str = "projection") -> Reconstructor:
         from .omg import OMG
 
         return OMG()
+    if name == "gagavatar":
+        from .gagavatar import GAGAvatar
+
+        return GAGAvatar()
     raise LookalikeError(f"no model named {name!r}", f"choose one of: {', '.join(model_names())}")

@@ -1,1 +1,5 @@
-"""GAGAvatar (Chu & Harada 2024): the released network, with weights that the user brings."""
+"""GAGAvatar (Chu & Harada 2024): the released network, with weights and FLAME that the user brings."""
+
+from .reconstructor import GAGAvatar
+
+__all__ = ["GAGAvatar"]

@@ -38,19 +38,21 @@ def losses(
     box: Float[Tensor, "b 4"],
     vertices: Float[Tensor, "b v 3"],
     lifted: Float[Tensor, "b n 3"],
+    crop: int = 512,
 ) -> Losses:
     """All terms.
 
     Args:
         coarse: the first three splatted features. refined: the refiner's picture. target: what both should be.
         box: the face in `target`, x0, y0, x1, y1 in 0..1. vertices: of the posed mesh. lifted: centres of lifted Gaussians.
+        crop: side of the box's content once resized, pixels.
     """
     square = enlarged_box(box)
-    there = crop_resized(target, square)
-    crops = [crop_resized(image, square) for image in (coarse, refined)]
+    there = crop_resized(target, square, crop)
+    crops = [crop_resized(image, square, crop) for image in (coarse, refined)]
     expected = perceptual.features(there)
     return Losses(
-        percep_loss=PERCEPTUAL * torch.stack([perceptual.distance(perceptual.features(crop), expected) for crop in crops]).sum(),
+        percep_loss=PERCEPTUAL * torch.stack([perceptual.distance(perceptual.features(part), expected) for part in crops]).sum(),
         img_loss=(functional.l1_loss(coarse, target) + functional.l1_loss(refined, target)) / 2,
         box_loss=(functional.l1_loss(crops[0], there) + functional.l1_loss(crops[1], there)) / 2,
         point_loss=POINT * nearest_squared_distance(vertices, lifted).mean(),

@@ -67,23 +67,27 @@ class GAGAvatarNetwork(nn.Module):
 
     Args:
         perceptual: with the training loss's nets, which the released file contains; without, `percep_loss.*` keys are not loaded.
+        encoder: another than the released one, for networks trained here. input_size: side of what it sees, a multiple of 14.
+        size: side of the refiner's pictures.
     """
 
-    def __init__(self, perceptual: bool = False) -> None:
+    def __init__(self, perceptual: bool = False, encoder: DinoBase | None = None, input_size: int = INPUT, size: int = IMAGE) -> None:
         super().__init__()
-        self.base_model = DinoBase()
+        self.input_size = input_size
+        self.base_model = encoder or DinoBase()
+        width = self.base_model.output_conv.out_channels
         self.base_model.dino_model.requires_grad_(False)
         self.head_base = nn.Parameter(torch.randn(FLAME_VERTICES, 256))
-        self.gs_generator_g = LinearGaussians()
-        self.gs_generator_l0 = ConvGaussians()
-        self.gs_generator_l1 = ConvGaussians()
-        self.upsampler = StyleUNet()
+        self.gs_generator_g = LinearGaussians(256 + self.base_model.dino_model.pos_embed.shape[-1])
+        self.gs_generator_l0 = ConvGaussians(width)
+        self.gs_generator_l1 = ConvGaussians(width)
+        self.upsampler = StyleUNet(size=size)
         if perceptual:
             self.percep_loss = FacePerceptualLoss().requires_grad_(False)
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> DinoFeatures:
         """Features of portraits 0..1 on black, cropped square."""
-        return self.base_model(encoder_input(image))
+        return self.base_model(encoder_input(image, self.input_size))
 
     def branches(self, features: DinoFeatures, transform: Float[Tensor, "b 3 4"]) -> Branches:
         """Attributes of all Gaussians of a picture seen by its camera (sec. 3.2; quirk G4: the *source* camera's axis)."""
@@ -100,7 +104,7 @@ class GAGAvatarNetwork(nn.Module):
         """Dual lifting: one Gaussian a pixel before and one behind the plane, and one a vertex."""
         parts = self.branches(features, transform)
         front, back = lifted_means(parts)
-        means = torch.cat([torch.zeros_like(front[:, :FLAME_VERTICES]), front, back], 1)
+        means = torch.cat([front.new_zeros(len(front), FLAME_VERTICES, 3), front, back], 1)
         join = lambda name: torch.cat([getattr(part, name) for part in parts[:3]], 1)
         return FeatureGaussians(means, join("colors"), join("opacities"), join("scales"), join("rotations"))
 
@@ -120,8 +124,8 @@ def lifted_means(parts: Branches) -> tuple[Float[Tensor, "b n 3"], Float[Tensor,
     return parts.plane + parts.front.positions * step, parts.plane - parts.back.positions * step
 
 
-def encoder_input(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 y x"]:
+def encoder_input(image: Float[Tensor, "b 3 h w"], size: int = INPUT) -> Float[Tensor, "b 3 y x"]:
     """A crop at the encoder's size, resized with antialiasing."""
-    if tuple(image.shape[-2:]) == (INPUT, INPUT):
+    if tuple(image.shape[-2:]) == (size, size):
         return image
-    return functional.interpolate(image, (INPUT, INPUT), mode="bilinear", align_corners=False, antialias=True)
+    return functional.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)
