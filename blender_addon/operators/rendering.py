@@ -65,7 +65,9 @@ class LOOKALIKE_OT_set_up_layers(Operator):
         description="Also render everything else with the avatars held out: both layers sum up to the whole picture",
         default=False,
     )
-    multilayer: BoolProperty(name="Multilayer EXR", description="Write frames as OpenEXR files that hold all layers and passes", default=True)
+    multilayer: BoolProperty(
+        name="Multilayer EXR", description="Write frames as OpenEXR files that hold all layers and passes", default=True
+    )
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:

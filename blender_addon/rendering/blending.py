@@ -1,9 +1,9 @@
 """Colours that make up for where splats are blended: engines blend in linear light, splats were made to blend in display space.
 
 Where splats of colours c with weights w overlap, the viewport shows the mean of c in display space and an engine the mean of
-L(c) in linear light, which is brighter the more the colours differ. A splat's colour becomes L(c) + L(mean c) - mean L(c), so
-that the engine's mean is L(mean c) to first order. The mean is over splats around it, gathered on a grid: the astronaut's
-final frame comes 2 to 3 dB nearer to the viewport. numpy only.
+L(c) in linear light, which is brighter the more the colours differ. The linear colours x are fitted so that the engine's mean of
+them is L(mean c) around each splat: x <- x + L(mean c) - mean x, a few times from x = L(c) (Van Cittert's iteration). The mean is
+over splats around it, gathered on a grid: the astronaut's final frame comes 3 to 6 dB nearer to the viewport. numpy only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ import numpy as np
 
 from ..protocol.avatar import F32
 
-CELL = 3.0
-"""Size of a cell in standard deviations of the median splat: of 1 to 5 tried, the nearest to the viewport."""
+CELL = 2.0
+"""Size of a cell in standard deviations of the median splat: of 1.5 to 3 tried, the nearest to the viewport."""
+
+STEPS = 4
+"""Iterations: under AgX the second gains 1.1 dB, the third and fourth 0.7 dB together, under Standard half of that."""
+
+FIT_VERSION = 2
+"""Colours kept by another version are fitted anew."""
 
 _MOST_CELLS = 50_000_000
 """A table of more is not made: splats lie far apart, and sorting numbers their cells."""
@@ -30,13 +36,15 @@ def for_linear_light(display: F32, opacity: F32, position: F32, scale: F32, line
         opacity, position, scale: [N], [N, 3], [N, 3] of the splats at rest.
         linear: display-referred to scene-linear colours, [N, 3].
     """
-    own = linear(display)
+    fitted = linear(display)
     if not len(display):
-        return own
+        return fitted
     sizes = np.sort(scale, axis=1)
     mean = _Neighbourhood(position, CELL * float(np.median(sizes[:, 1])), opacity * sizes[:, 1] * sizes[:, 2])
-    corrected = own + linear(np.clip(mean.of(display), 0, 1)) - mean.of(own)
-    return np.maximum(corrected, 0).astype(np.float32)
+    wanted = linear(np.clip(mean.of(display), 0, 1))
+    for _ in range(STEPS):
+        fitted = np.maximum(fitted + wanted - mean.of(fitted), 0)
+    return fitted.astype(np.float32)
 
 
 class _Neighbourhood:

@@ -18,7 +18,7 @@ import numpy as np
 from ..avatar.evaluated import read_appearance, splat_objects
 from ..avatar.host import read_attribute, write_attribute
 from ..protocol.avatar import F32
-from .blending import for_linear_light
+from .blending import FIT_VERSION, for_linear_light
 from .look import to_linear
 from .quads import LINEAR
 
@@ -92,7 +92,7 @@ def scene_linear(display: F32, space: str) -> F32:
 def _bake(obj: bpy.types.Object, space: str | None) -> bool:
     looks = read_appearance(obj)
     display = looks["rgb"]
-    wanted = f"{space or STANDARD} {zlib.crc32(display.tobytes())}"
+    wanted = f"{space or STANDARD} {zlib.crc32(display.tobytes())} {FIT_VERSION}"
     if obj.data.get(_DONE, "") == wanted and LINEAR in obj.data.attributes:
         return False
     position, scale = read_attribute(obj.data, "position"), read_attribute(obj.data, "scale")

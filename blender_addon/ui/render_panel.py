@@ -21,6 +21,7 @@ class LOOKALIKE_PT_render(ActiveAvatarPanel, Panel):
         layout, avatar = self.layout, active(context)
         _draw_look(layout, context, avatar)
         _draw_final(layout, context, avatar)
+        layout.operator("lookalike.set_up_layers", icon="RENDERLAYERS")
         layout.operator("lookalike.make_render_ready", icon="RENDER_ANIMATION")
 
 

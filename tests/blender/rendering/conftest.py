@@ -15,7 +15,13 @@ from PIL import Image
 
 from tests.synthetic import synthetic_avatar
 
-SIZE = (200, 160)
+SIZE = (120, 96)
+AREA = SIZE[0] * SIZE[1]
+
+FINEST = 1
+"""Level of detail of the pictures: 12,000 splats. What is tested holds at every number of splats, and this one takes a second."""
+
+EEVEE = "BLENDER_EEVEE" if bpy.app.version >= (5, 0) else "BLENDER_EEVEE_NEXT"
 
 BETWEEN = ((5, 0), (5, 1))
 """Blenders in whose module the pictures are left out: minutes each, and the oldest and the newest render them."""
@@ -26,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         here = Path(__file__).parent
         skip = pytest.mark.skip(reason="final frames are rendered by the oldest and the newest Blender")
         for item in items:
-            if here in item.path.parents and "render" in getattr(item, "fixturenames", ()):
+            if here in item.path.parents and {"render", "layered"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(skip)
 
 
@@ -36,12 +42,12 @@ def part(lookalike: ModuleType):
     return lambda name: importlib.import_module(f"{lookalike.__name__}.{name}")
 
 
-@pytest.fixture
-def avatar(part, empty_file):
-    """The synthetic avatar's finest level, in a scene with a camera, a Standard view transform and Cycles at few samples."""
+def build_shot(part, levels: int = FINEST + 1):
+    """A synthetic avatar, in a scene with a camera, a Standard view transform and Cycles at few samples."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     scene.view_settings.view_transform = "Standard"
-    built = part("avatar").build_avatar(synthetic_avatar(), scene.collection)
+    built = part("avatar").build_avatar(synthetic_avatar(levels), scene.collection)
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     camera.data.clip_start = 0.01
     camera.location = (0.25, -0.45, 0.1)
@@ -54,6 +60,12 @@ def avatar(part, empty_file):
     scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.use_adaptive_sampling = 16, False, False
     bpy.context.view_layer.update()
     return built
+
+
+@pytest.fixture
+def avatar(part):
+    """See `build_shot`."""
+    return build_shot(part)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import bpy
 import numpy as np
 import pytest
 
-from .conftest import close_up, over_grey
+from .conftest import FINEST, close_up, over_grey
 
 
 def set_look(avatar, part, **values: object) -> None:
@@ -89,7 +89,7 @@ def test_normals_turn_with_the_rig(avatar, part) -> None:
     """A light on the left lights the left cheek, also of a turned head."""
     light("SUN", 3.0, rotation_euler=(0, 1.5708, 0))  # shines towards -x: from the subject's left
     set_look(avatar, part, relight=1.0)
-    obj = avatar.splats[2]
+    obj = avatar.splats[FINEST]
     depsgraph = bpy.context.evaluated_depsgraph_get()
     straight = viewport_colours(avatar, part).mean(1)
     x = part("avatar.evaluated").read_pose(obj, depsgraph)["position"][:, 0]
@@ -114,7 +114,7 @@ def test_duplicate_has_a_look_of_its_own(avatar, part) -> None:
     set_look(copy, part, exposure=2.0)
     read = part("rendering.look").read_look
     assert read(avatar.armature).exposure == 0.0
-    for curve in copy.splats[2].animation_data.drivers:
+    for curve in copy.splats[FINEST].animation_data.drivers:
         for target in (t for v in curve.driver.variables if v.type == "SINGLE_PROP" for t in v.targets):
             assert target.id == copy.armature
 
@@ -130,7 +130,7 @@ def test_splats_that_an_edit_replaced_render_and_relight(avatar, part, render) -
     bpy.context.scene.view_settings.view_transform = "AgX"
     part("rendering.preparation").prepare_scenes()
     before = render("before")
-    obj = avatar.splats[2]
+    obj = avatar.splats[FINEST]
     bound = part("avatar.host").read_splats(obj.data)
     part("editing.replacing").replace_splats(obj, bound, obj.lookalike.shoulders, {})
     assert close_up(render("after"), before) > 45

@@ -45,6 +45,7 @@ def test_sliders_and_button(drawn) -> None:
         "Relight",
         "Render Detail",
         "Cast Shadows",
+        "lookalike.set_up_layers",
         "lookalike.make_render_ready",
         "lookalike.reset_look",
     ):
