@@ -51,17 +51,16 @@ def explained(message: object) -> str:
 
 @lru_cache(maxsize=256)
 def _translated(message: str, locale: str) -> str:
-    whole = _part(message, locale)
+    whole = _TABLES[locale].get(message) or (_part(message, locale) if "; " not in message else None)
     if whole is not None:
         return whole
     semicolon, colon = _JOINTS[locale]
-    parts = message.split("; ")
-    if len(parts) > 1:
-        return semicolon.join(_translated(part, locale) for part in parts)
+    first, found, remedy = message.rpartition("; ")
+    if found and (known := _part(remedy, locale)) is not None:
+        return f"{_translated(first, locale)}{semicolon}{known}"
     subject, found, predicate = message.partition(": ")
-    if found and (known := _part(predicate, locale)) is not None:
-        return f"{subject}{colon}{known}"
-    return message
+    known = _part(predicate, locale) if found else None
+    return message if known is None else f"{subject}{colon}{known}"
 
 
 def _part(text: str, locale: str) -> str | None:

@@ -1,5 +1,9 @@
 """Simplified Chinese. Words of Blender's own translation where it has them: 骨架, 形态键, 修改器, 集合, 资产."""
 
+from .chinese_errors import ERRORS
+from .chinese_options import OPTIONS
+from .chinese_reports import REPORTS, WARNINGS
+
 LABELS = {
     "Relight": "重新打光",
     "ARKit": "ARKit",
@@ -372,5 +376,5 @@ SENTENCES = {
 }
 """Whole sentences of panels and reports."""
 
-CHINESE = LABELS | TOOLTIPS | SENTENCES
+CHINESE = OPTIONS | REPORTS | WARNINGS | ERRORS | LABELS | TOOLTIPS | SENTENCES
 """Every text that is translated."""

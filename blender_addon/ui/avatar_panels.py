@@ -10,6 +10,7 @@ from bpy.types import Menu, Panel
 
 from .. import api
 from ..editing.panels import draw_problems
+from ..translations import explained, said
 from .create_panel import SidebarPanel
 from .properties import session
 from .wrapping import draw_wrapped
@@ -66,7 +67,7 @@ def _draw_viewport_error(layout: bpy.types.UILayout, context: bpy.types.Context)
 
     if status.last_error:
         box = layout.box()
-        draw_wrapped(box, context, f"Avatars are not drawn: {status.last_error}", "ERROR")
+        draw_wrapped(box, context, said("Avatars are not drawn: {error}", error=explained(status.last_error)), "ERROR")
         box.operator("lookalike.retry_drawing", icon="FILE_REFRESH")
 
 

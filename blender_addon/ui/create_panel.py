@@ -6,6 +6,7 @@ import bpy
 from bpy.types import Panel, UIList
 
 from ..client import backend
+from ..translations import said
 from .properties import LOOKALIKE_PG_job, is_active, session
 from .wrapping import draw_wrapped
 
@@ -17,7 +18,7 @@ class LOOKALIKE_UL_photos(UIList):
         row = layout.row(align=True)
         row.label(text=item.name, icon="IMAGE_DATA", translate=False)
         if item.face >= 0:
-            row.label(text=f"Face {item.face + 1}", icon="USER")
+            row.label(text=said("Face {number}", number=item.face + 1), icon="USER", translate=False)
         row.operator("lookalike.remove_photo", text="", icon="X", emboss=False).index = index
 
 
@@ -43,7 +44,8 @@ class LOOKALIKE_PT_create(SidebarPanel, Panel):
         row = layout.row()
         row.scale_y = 1.5
         count = len(state.photos)
-        row.operator("lookalike.create", text=f"Create from {count} Photos" if count > 1 else "Create", icon="OUTLINER_OB_ARMATURE")
+        label = said("Create from {count} Photos", count=count) if count > 1 else said("Create")
+        row.operator("lookalike.create", text=label, icon="OUTLINER_OB_ARMATURE", translate=False)
         if backend.error is not None and not backend.running and not any(job.error_code == "backend" for job in state.jobs):
             _draw_backend_error(layout.box(), context, str(backend.error))
         for job in state.jobs:
@@ -128,7 +130,7 @@ def _draw_progress(box: bpy.types.UILayout, job: LOOKALIKE_PG_job) -> None:
     row = box.row()
     row.label(text=job.avatar_name, icon="SORTTIME", translate=False)
     row.operator("lookalike.cancel_job", text="", icon="X").job = job.name
-    stage = job.stage if job.state == "RUNNING" else job.bl_rna.properties["state"].enum_items[job.state].name
+    stage = said(job.stage if job.state == "RUNNING" else job.bl_rna.properties["state"].enum_items[job.state].name)
     box.progress(factor=job.fraction, type="BAR", text=f"{stage}  {job.fraction:.0%}" if job.fraction else stage)
     if job.text:
         box.label(text=job.text, translate=False)
@@ -136,7 +138,7 @@ def _draw_progress(box: bpy.types.UILayout, job: LOOKALIKE_PG_job) -> None:
 
 def _draw_face_choice(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
     photo = job.photos[job.faces_photo]
-    draw_wrapped(box, context, f"{photo.name} shows {len(job.faces)} faces. Which one?", "QUESTION")
+    draw_wrapped(box, context, said("{name} shows {count} faces. Which one?", name=photo.name, count=len(job.faces)), "QUESTION")
     pictures = all(face.icon for face in job.faces)
     grid = box.grid_flow(columns=2 if pictures else 1, row_major=True, even_columns=True, align=not pictures)
     for face in job.faces:
@@ -151,7 +153,7 @@ def _draw_face_choice(box: bpy.types.UILayout, context: bpy.types.Context, job: 
 
 
 def _draw_warnings(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIKE_PG_job) -> None:
-    box.label(text=f"{job.avatar_name} is finished", icon="INFO", translate=False)
+    box.label(text=said("{name} is finished", name=job.avatar_name), icon="INFO", translate=False)
     draw_wrapped(box, context, job.error)
     box.operator("lookalike.dismiss_error", text="OK").job = job.name
 

@@ -97,9 +97,9 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
         channels = expression_channels(avatar, state.face_layer if board else "face")
         groups = grouped(channels, state.expression_filter)
         if not groups:
-            missing = (
-                f"No expression is called “{state.expression_filter}”" if state.expression_filter else "This avatar has no expressions"
-            )
+            missing = "This avatar has no expressions"
+            if state.expression_filter:
+                missing = said("No expression is called “{text}”", text=state.expression_filter)
             draw_wrapped(layout, context, missing)
         moved = moved_by(avatar) if state.face_layer == "face" else {}
         for identifier, label, names in groups:
@@ -233,7 +233,8 @@ class LOOKALIKE_PT_motion(ActiveAvatarPanel, Panel):
             if recorded is None:
                 row.operator("lookalike.record_live", text="Record", icon="REC")
             else:
-                row.operator("lookalike.record_live", text=f"Key {recorded} Frames", icon="KEYINGSET", depress=True)
+                label = said("Key {count} Frames", count=recorded)
+                row.operator("lookalike.record_live", text=label, icon="KEYINGSET", depress=True, translate=False)
             row.operator("lookalike.stop_live", text="", icon="CANCEL")
         else:
             column = body.column(align=True)

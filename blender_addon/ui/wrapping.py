@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 import blf
 import bpy
 
+from ..translations import explained
+
 _MARGIN = 84  # pixels at scale 1 that the tabs, a panel's and a box's padding take from a region's width
 _ICON = 20
+CJK, CJK_STOPS = "\u2e80-\u9fff\uff00-\uffef", "\u3001\u3002\uff0c\uff1a\uff1b\uff09\u201d"
+"""Characters between which a line may break, and those that must not begin one."""
 
 
 def draw_wrapped(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
     """Draw `text` as a column of labels no wider than the region; `icon` stands before the first.
 
-    It is translated as a whole: Blender would look its broken lines up, which nobody translates.
+    It is translated as a whole: Blender would look its broken lines up, which nobody translates. Chinese breaks anywhere.
     """
-    text = bpy.app.translations.pgettext_iface(text)
+    text = explained(text)
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(wrap(text, context, 0 if icon == "NONE" else _ICON)):
@@ -40,9 +45,9 @@ def _broken(text: str, width: int, size: float) -> tuple[str, ...]:
     lines: list[str] = []
     for paragraph in text.splitlines():
         line = ""
-        for word in paragraph.split():
-            for piece in _pieces(word, width):
-                longer = f"{line} {piece}".strip()
+        for space, word in _words(paragraph):
+            for number, piece in enumerate(_pieces(word, width)):
+                longer = f"{line}{space if number == 0 else ' '}{piece}".strip()
                 if line and blf.dimensions(0, longer)[0] > width:
                     lines.append(line)
                     line = piece
@@ -50,6 +55,14 @@ def _broken(text: str, width: int, size: float) -> tuple[str, ...]:
                     line = longer
         lines.append(line)
     return tuple(lines)
+
+
+def _words(paragraph: str) -> list[tuple[str, str]]:
+    """(what stands before it, word); a Chinese character is a word of its own, with the punctuation that follows it."""
+    words = []
+    for match in re.finditer(rf"(\s*)([{CJK}][{CJK_STOPS}]*|[^\s{CJK}]+)", paragraph):
+        words.append((" " if match[1] else "", match[2]))
+    return words
 
 
 def _pieces(word: str, width: int) -> list[str]:
