@@ -7,6 +7,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy.types import AddonPreferences
 
 from .client import backend
+from .translations import explained
 from .ui.wrapping import draw_wrapped
 
 LOG_LEVELS = (
@@ -91,7 +92,7 @@ class LookalikePreferences(AddonPreferences):
     def _draw_status(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         box = layout.box()
         text, icon = backend.summary()
-        box.label(text=text, icon=icon)
+        box.label(text=explained(text), icon=icon, translate=False)
         error = backend.error
         if error is not None:
             draw_wrapped(box, context, str(error))

@@ -10,6 +10,8 @@ import bpy
 from .chinese import CHINESE
 
 _NAME = "lookalike"
+CONTEXT = "Lookalike"
+"""For words that Blender itself has in another sense: a Face is one of a mesh, Open is of files. Blender's own words win elsewhere."""
 _TABLES = {"zh_HANS": CHINESE, "zh_CN": CHINESE}
 """Locale -> English -> translation; the second is its name up to Blender 3.x, still given by some systems."""
 _JOINTS = {"zh_HANS": ("；", "："), "zh_CN": ("；", "：")}
@@ -19,7 +21,7 @@ _JOINTS = {"zh_HANS": ("；", "："), "zh_CN": ("；", "：")}
 def table() -> dict[str, dict[tuple[str, str], str]]:
     """Locale -> (context, English) -> translation, as Blender wants it."""
     return {
-        locale: {(context, text): said for text, said in texts.items() for context in ("*", "Operator")}
+        locale: {(context, text): said for text, said in texts.items() for context in ("*", "Operator", CONTEXT)}
         for locale, texts in _TABLES.items()
     }
 
@@ -34,7 +36,7 @@ def unregister() -> None:
 
 def said(text: str, **values: object) -> str:
     """A text of ours in the interface's language, with its {places} filled after translation."""
-    translated = bpy.app.translations.pgettext_iface(text)
+    translated = bpy.app.translations.pgettext_iface(text, CONTEXT)
     return translated.format(**values) if values else translated
 
 

@@ -84,6 +84,14 @@ REPORTS = {
     "The backend is running": "后端正在运行",
     "The avatar has no file yet: export it": "此头像还没有文件：请先导出",
     "Add a photo first": "请先添加照片",
+    "Workbench leaves avatars out": "Workbench 不绘制头像",
+    "Not running": "未运行",
+    "Not available": "不可用",
+    "Starting": "启动中",
+    "Connecting": "连接中",
+    "Connected": "已连接",
+    "Connected ({where})": "已连接（{where}）",
+    "Connection lost, trying again": "连接中断，正在重试",
 }
 """Reports of operators, and what panels say."""
 

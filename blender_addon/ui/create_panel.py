@@ -63,7 +63,7 @@ class LOOKALIKE_PT_backend(SidebarPanel, Panel):
         text, icon = backend.summary()
         row = self.layout.row()
         row.active = backend.connected
-        row.label(text="" if context.region.width < 260 else text.split(" (")[0], icon=icon)
+        row.label(text="" if context.region.width < 260 else said(text.split(" (")[0]), icon=icon, translate=False)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

@@ -8,7 +8,7 @@ import bpy
 from bpy.types import Panel
 
 from ..motion.visemes import EMOTIONS, LIDS, VISEMES
-from ..translations import said
+from ..translations import CONTEXT, said
 from .avatar_panels import ActiveAvatarPanel, active
 from .create_panel import draw_job
 from .expression_groups import grouped, readable, rows
@@ -51,10 +51,10 @@ class LOOKALIKE_PT_pose(ActiveAvatarPanel, Panel):
         avatar = active(context)
         for heading, controls in bone_controls(avatar):
             button, column = _beside(self.layout, context)
-            button.operator("lookalike.select_bone", text=heading).bone = controls[0][0].name
+            button.operator("lookalike.select_bone", text=said(heading), translate=False).bone = controls[0][0].name
             for bone, axis, label in controls:
                 row = column.row(align=True)
-                row.prop(bone, "rotation_euler", index=axis, text=label)
+                row.prop(bone, "rotation_euler", index=axis, text=said(label), translate=False)
                 row.prop_decorator(bone, "rotation_euler", index=axis)
         bones = gaze_bones(avatar)
         if bones:
@@ -68,6 +68,7 @@ class LOOKALIKE_PT_pose(ActiveAvatarPanel, Panel):
 class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
     bl_idname = "LOOKALIKE_PT_expressions"
     bl_label = "Face"
+    bl_translation_context = CONTEXT
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         layer = session(context).face_layer
@@ -90,7 +91,7 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
             draw_wrapped(layout, context, "From an older file: its sliders cannot be pose assets, and ARKit's shapes are missing", "INFO")
             layout.operator("lookalike.add_controls", icon="ARMATURE_DATA")
         bar = layout.row(align=True)
-        bar.prop(state, "expression_filter", text="", icon="VIEWZOOM", placeholder="Filter")
+        bar.prop(state, "expression_filter", text="", icon="VIEWZOOM", placeholder=said("Filter"))
         mirror = bar.row(align=True)
         mirror.enabled = board and state.face_layer == "face"  # ARKit's shapes are the two sides of a capture
         mirror.prop(state, "symmetric", text="", icon="MOD_MIRROR")
@@ -118,7 +119,7 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
     def _draw_group(self, identifier: str, label: str, lines: list, opened: bool) -> None:
         state = session(bpy.context)
         header, body = self.layout.panel(f"LOOKALIKE_face_{identifier}", default_closed=identifier not in OPEN_AT_FIRST)
-        header.label(text=label)
+        header.label(text=said(label), translate=False)
         tools = header.row(align=True)
         tooltips = (
             ("mute_controls", "HIDE_OFF"), ("flip_face", "ARROW_LEFTRIGHT"), ("key_controls", "KEYINGSET"), ("reset_controls", "LOOP_BACK"),
@@ -189,7 +190,7 @@ class LOOKALIKE_PT_presets(ActiveAvatarPanel, Panel):
             layout.label(text=label)
             grid = layout.grid_flow(row_major=True, columns=columns, even_columns=True, align=True)
             for key, preset in presets.items():
-                button = grid.operator("lookalike.apply_preset", text=preset.label)
+                button = grid.operator("lookalike.apply_preset", text=said(preset.label), translate=False)
                 button.preset, button.strength, button.key = prefix + key, state.preset_strength, state.preset_key
         row = layout.row()
         row.label(text="Own")
@@ -212,6 +213,7 @@ def _draw_own(cell: bpy.types.UILayout, action: bpy.types.Action, strength: floa
 class LOOKALIKE_PT_motion(ActiveAvatarPanel, Panel):
     bl_idname = "LOOKALIKE_PT_motion"
     bl_label = "Motion"
+    bl_translation_context = CONTEXT
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, state = self.layout, session(context)

@@ -10,6 +10,7 @@ import bpy
 from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 from bpy.types import PropertyGroup
 
+from ..translations import CONTEXT
 from . import avatar_list, choices
 
 ACTIVE_STATES = {"STARTING", "QUEUED", "RUNNING", "CANCELLING"}
@@ -105,7 +106,7 @@ class LOOKALIKE_PG_session(PropertyGroup):
         set=avatar_list.select_index,
         options={"SKIP_SAVE"},
     )
-    face_layer: EnumProperty(name="Layer", description="Which controls are shown", items=FACE_LAYERS)
+    face_layer: EnumProperty(name="Layer", description="Which controls are shown", items=FACE_LAYERS, translation_context=CONTEXT)
     symmetric: BoolProperty(
         name="Symmetric", description="One slider for both sides of the face; off: one for each side, adding to it", default=True
     )

@@ -19,7 +19,7 @@ def chinese(addon, monkeypatch):
     """The translations as if Blender were switched to Chinese, which bpy modules, built without languages, cannot."""
     translations = addon.part("translations")
     known = translations.CHINESE
-    interface = SimpleNamespace(locale="zh_HANS", pgettext_iface=lambda text: known.get(text, text))
+    interface = SimpleNamespace(locale="zh_HANS", pgettext_iface=lambda text, _context="*": known.get(text, text))
     view = SimpleNamespace(use_translate_interface=True)
     context = SimpleNamespace(preferences=SimpleNamespace(view=view))
     monkeypatch.setattr(translations, "bpy", SimpleNamespace(app=SimpleNamespace(translations=interface), context=context))
