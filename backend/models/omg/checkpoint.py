@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from backend.models.networks import StyleUNet
 from backend.models.networks.state import check_state
-from backend.protocol.avatar_file import write_atomically
 from backend.protocol.errors import WeightsError
 from backend.rig.rig import Rig
+from backend.weights.store import read_state
 from backend.weights.torch_file import read_torch_file
 
 from .config import OMGConfig
-from .encoder import ENCODERS, encoder, refiner
+from .encoder import REFINERS, TOKEN_WIDTHS, make_encoder, make_refiner
 from .network import OMGAvatar
 
 TRAINING_ONLY = ("percep_loss.",)
 """Nets of the training's losses, which a checkpoint carries along."""
 GEOMETRY = ("flame_model.", "subdivider.")
 """FLAME's own buffers and the subdivided faces: geometry, no weights. FLAME's licence covers them."""
-METADATA = "lookalike_omg"
-"""Key of the JSON in a file of ours: config and encoder."""
+MODEL, OMG = "lookalike_model", "omg"
+"""In the header of what `lookalike train` writes, beside the training's configuration."""
+LARGEST = 4096
+"""Of any size that a header may state."""
 REFINER = "upsampler."
 SAME_TEMPLATE = 1e-3
 """Metres that the checkpoint's FLAME may differ from the user's before it is another generation."""
@@ -40,7 +41,7 @@ def load_network(path: str | Path, rig: Rig) -> tuple[OMGAvatar, list[str]]:
     """A network in evaluation mode on the CPU, for a rig.
 
     Args:
-        path: the released omg_ckpt.pt, its tensors as .safetensors, or a file of `save_network`.
+        path: the released omg_ckpt.pt, its tensors as .safetensors, or what `lookalike train` wrote.
         rig: the head whose vertices are the queries.
     Returns:
         The network, and what the user should know.
@@ -49,9 +50,8 @@ def load_network(path: str | Path, rig: Rig) -> tuple[OMGAvatar, list[str]]:
     """
     path = Path(path)
     state, meta = _read(path)
-    if METADATA in meta:
-        network = _own(json.loads(meta[METADATA]), rig, path.name)
-        warnings: list[str] = []
+    if meta.get(MODEL) == OMG:
+        network, warnings = _trained(state, meta, rig, path.name), []
     else:
         network, warnings = _released(state, meta, rig, path.name)
         state = {key: value for key, value in state.items() if not key.startswith((*TRAINING_ONLY, *GEOMETRY))}
@@ -68,59 +68,71 @@ def load_refiner(path: str | Path) -> StyleUNet:
     """
     path = Path(path)
     state, meta = _read(path)
-    config, chosen = OMGConfig(released=True), "dinov2"
-    if METADATA in meta:
-        config, chosen = _described(json.loads(meta[METADATA]), path.name)
-    net = refiner(chosen, config)
+    sizes = _sizes(meta, path.name) if meta.get(MODEL) == OMG else {"refiner": "paper", "size": OMGConfig.size}
+    net = make_refiner(sizes["refiner"], sizes["size"])
     own = {key.removeprefix(REFINER): value for key, value in state.items() if key.startswith(REFINER)}
     check_state(net, own, path.name)
     net.load_state_dict(own, assign=True)
     return net.eval().requires_grad_(False)
 
 
-def save_network(path: str | Path, network: OMGAvatar, encoder_name: str, about: Mapping[str, str] | None = None) -> None:
-    """Write a network trained here as safetensors, atomically.
-
-    Args:
-        encoder_name: key of `encoder.ENCODERS` that its encoder is.
-        about: more metadata, such as licence and rig.
-    """
-    facts = {"config": dataclasses.asdict(network.config), "encoder": encoder_name}
-    metadata = {METADATA: json.dumps(facts), **(about or {})}
-    write_atomically(Path(path), save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, metadata))
-
-
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors, and what is said about them: meta_cfg, or a safetensors file's metadata."""
+    """Tensors in float32, and what is said about them: meta_cfg, or a safetensors file's metadata."""
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, "pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 - not a dict
-        except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{path.name}: not a readable .safetensors ({error})", "download or convert the file again") from error
-    content = read_torch_file(path)
-    state = content.get("model", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path.name}: holds no state dict", "choose omg_ckpt.pt")
-    meta = content.get("meta_cfg", {})
-    return dict(state), dict(meta) if isinstance(meta, Mapping) else {}
+        state, meta = read_state(path), _metadata(path)
+    else:
+        content = read_torch_file(path)
+        inner = content.get("model", content) if isinstance(content, Mapping) else None
+        if not isinstance(inner, Mapping) or not all(isinstance(value, Tensor) for value in inner.values()):
+            raise WeightsError(f"{path.name}: holds no state dict", "choose omg_ckpt.pt")
+        state, meta = dict(inner), content.get("meta_cfg", {})
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise WeightsError(f"{path.name}: {key} holds numbers that are not finite", "download the file again")
+    whole = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return whole, dict(meta) if isinstance(meta, Mapping) else {}
 
 
-def _own(facts: Any, rig: Rig, name: str) -> OMGAvatar:
-    config, chosen = _described(facts, name)
-    _check_vertices(config, rig, name)
-    return OMGAvatar(config, rig.faces, *encoder(chosen, config))
-
-
-def _described(facts: Any, name: str) -> tuple[OMGConfig, str]:
-    """Config and encoder of a file of ours."""
+def _metadata(path: Path) -> dict[str, str]:
     try:
-        config, chosen = OMGConfig(**facts["config"]), facts["encoder"]
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"{name}: its description is damaged ({error})", "download the file again") from error
-    if chosen not in ENCODERS:
-        raise WeightsError(f"{name}: made with an encoder named {chosen!r}", "update Lookalike")
-    return config, chosen
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path.name}: not a readable .safetensors ({error})", "download or convert the file again") from error
+
+
+def _trained(state: Mapping[str, Tensor], meta: Mapping[str, Any], rig: Rig, name: str) -> OMGAvatar:
+    """A network of `lookalike train`: its header says what its tensors do not."""
+    sizes = _sizes(meta, name)
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    config = replace(
+        OMGConfig.of_checkpoint({}, shapes),
+        released=False,
+        heads=sizes["heads"],
+        size=sizes["size"],
+        token_dim=TOKEN_WIDTHS[sizes["encoder"]],
+        hidden=shapes.get("gs_generator_offset.offset_layers.0.bias", (1,))[0],
+        feedforward=shapes.get("transformer.decoder.layers.0.linear1.bias", (1,))[0],
+    )
+    if config.dim % config.heads:
+        raise WeightsError(f"{name}: {config.heads} attention heads do not divide {config.dim} channels", "train the network again")
+    _check_vertices(config, rig, name)
+    encoder = make_encoder(sizes["encoder"], config.dim, sizes["picture"])
+    return OMGAvatar(config, rig.faces, encoder, make_refiner(sizes["refiner"], config.size), sizes["picture"])
+
+
+def _sizes(meta: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What the training's configuration in a file's header says of the network."""
+    try:
+        config = json.loads(meta["config"])
+        sizes = {field: config["model"][field] for field in ("heads", "picture", "encoder", "refiner")} | {"size": config["size"]}
+        numbers = [sizes[field] for field in ("heads", "picture", "size")]
+        known = sizes["encoder"] in TOKEN_WIDTHS and sizes["size"] in REFINERS[sizes["refiner"]]
+        if not known or not all(type(n) is int and 0 < n <= LARGEST for n in numbers):
+            raise ValueError("sizes that no network has")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{name}: its description is damaged or of a newer version ({error})", "update Lookalike") from error
+    return sizes
 
 
 def _released(state: Mapping[str, Tensor], meta: Mapping[str, Any], rig: Rig, name: str) -> tuple[OMGAvatar, list[str]]:

@@ -1,83 +1,36 @@
-"""Encoders by name: the paper's, and a small one of convolutions that is trained from scratch."""
+"""Encoders and refiners by name: the paper's, and tiny ones that are trained from nothing."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from backend.models.networks import NARROW_CHANNELS, DinoBase, DinoFeatures, StyleUNet
-from backend.models.networks.dpt import INPUT
+from backend.models.networks import NARROW_CHANNELS, DinoBase, DinoV2, StyleUNet, dinov2
+from backend.models.networks.dinov2 import PATCH, SIZES
 from backend.models.networks.gaussian_heads import CHANNELS
 
-from .config import OMGConfig
-
-ENCODERS = ("dinov2", "small")
-SMALL_CHANNELS = {4: 64, 8: 64, 16: 64, 32: 64, 64: 64, 128: 32, 256: 32, 512: 16}
-"""Of the small refiner, by resolution."""
-
-
-def encoder(name: str, config: OMGConfig) -> tuple[nn.Module, nn.Module, int]:
-    """Encoder, refiner and the side of the encoder's picture, for `OMGAvatar`.
-
-    Args:
-        name: one of `ENCODERS`.
-    """
-    if name == "small":
-        return SmallEncoder(config.dim, config.token_dim), refiner(name, config), config.size
-    return DinoBase(width=config.dim), refiner(name, config), INPUT
+TINY_WIDTH, TINY_DEPTH, TINY_HEADS, TINY_LEVELS = 96, 4, 3, (32, 48, 64, 64)
+"""A small transformer of DINOv2's kind, and the channels of the four scales of its map."""
+TINY_CHANNELS = {4: 64, 8: 64, 16: 64, 32: 48, 64: 32, 128: 24, 256: 16, 512: 16}
+"""Of the tiny refiner, by resolution."""
+TOKEN_WIDTHS = {"tiny": TINY_WIDTH, **{name: size.width for name, size in SIZES.items()}}
+"""Encoders by name, and the width of their tokens."""
+REFINERS = {"paper": dict(NARROW_CHANNELS), "tiny": TINY_CHANNELS}
 
 
-def refiner(name: str, config: OMGConfig) -> StyleUNet:
-    """The refiner that goes with an encoder."""
-    return StyleUNet(CHANNELS, config.size, SMALL_CHANNELS if name == "small" else NARROW_CHANNELS)
-
-
-class SmallEncoder(nn.Module):
-    """A U-Net: a map of half the picture's side, and tokens of a sixteenth of it.
+def make_encoder(name: str, dim: int, picture: int) -> DinoBase:
+    """An encoder without weights.
 
     Args:
-        width: channels of the map.
-        token: width of the tokens.
+        name: one of `TOKEN_WIDTHS`; dim: channels of its map; picture: side of the picture that it takes, a multiple of 14.
     """
-
-    def __init__(self, width: int, token: int) -> None:
-        super().__init__()
-        steps = (width // 2, width, width, 2 * width)
-        self.stem = nn.Conv2d(3, steps[0], 3, padding=1)
-        self.down = nn.ModuleList(_halving(a, b) for a, b in zip((steps[0], *steps[:-1]), steps, strict=True))
-        self.deepest = nn.Sequential(_mixing(steps[3]), _mixing(steps[3]))
-        self.up = nn.ModuleList(nn.Conv2d(a + b, b, 3, padding=1) for a, b in zip(steps[:0:-1], steps[-2::-1], strict=True))
-        self.to_map = nn.Conv2d(steps[0], width, 3, padding=1)
-        self.to_tokens = nn.Conv2d(steps[3], token, 1)
-
-    def forward(self, image: Tensor) -> DinoFeatures:
-        """Pictures 0..1 whose sides are multiples of 16."""
-        features = self.stem(2 * image - 1)
-        scales = []
-        for step in self.down:
-            features = step(features)
-            scales.append(features)
-        features = self.deepest(features)
-        tokens = self.to_tokens(features).flatten(2).transpose(1, 2)
-        for mix, skip in zip(self.up, scales[-2::-1], strict=True):
-            larger = functional.interpolate(features, scale_factor=2.0, mode="bilinear")
-            features = functional.silu(mix(torch.cat([larger, skip], 1)))
-        return DinoFeatures(self.to_map(features), tokens)
+    if name != "tiny":
+        return DinoBase(dinov2(name), dim)  # pyright: ignore[reportArgumentType]
+    backbone = DinoV2(TINY_WIDTH, TINY_DEPTH, TINY_HEADS, trained_patches=picture // PATCH)
+    nn.init.trunc_normal_(backbone.pos_embed, std=0.02)
+    nn.init.trunc_normal_(backbone.cls_token, std=0.02)
+    return DinoBase(backbone, dim, TINY_LEVELS)
 
 
-def _halving(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.GroupNorm(8, outputs), nn.SiLU(), _mixing(outputs))
-
-
-class _Residual(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features + self.inner(features)
-
-
-def _mixing(width: int) -> nn.Module:
-    return _Residual(nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.SiLU()))
+def make_refiner(name: str, size: int) -> StyleUNet:
+    """A refiner without weights, one of `REFINERS`, for pictures of `size` pixels."""
+    return StyleUNet(CHANNELS, size, REFINERS[name])

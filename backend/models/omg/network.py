@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -235,11 +235,6 @@ class OMGAvatar(nn.Module):
         points = torch.cat([shoulders.points, driven], 1)
         features = self.draw(points, joined([shoulders.attributes, head.attributes]), view)
         return Frame(features, self.upsampler(features), seen.offsets)
-
-    def weights(self) -> Iterator[nn.Parameter]:
-        """What training changes: everything but a DINOv2 backbone, which stays frozen (paper, sec. 4.1)."""
-        frozen = "base_dino_model.dino_model."
-        return (parameter for name, parameter in self.named_parameters() if not name.startswith(frozen))
 
 
 @dataclass(frozen=True)
