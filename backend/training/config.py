@@ -102,13 +102,18 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Adam with a linear fall of the learning rate to `end` of it, after `warm_up` steps of rise."""
+    """Adam with a linear fall of the learning rate to `end` of it, after `warm_up` steps of rise.
+
+    `refiner` is a factor of the refiner's rate: it was made for 1e-4, and above that its picture goes black and stays so.
+    `clip` limits the gradient's norm, 0 does not.
+    """
 
     rate: float = 1e-4
     beta1: float = 0.0
     beta2: float = 0.99
     end: float = 0.1
     warm_up: int = 0
+    refiner: float = 1.0
     clip: float = 0.0
 
 

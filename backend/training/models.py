@@ -12,23 +12,24 @@ from torch import Tensor, nn
 from backend.models.gagavatar.drawing import draw as draw_gaussians
 from backend.models.gagavatar.network import FLAME_VERTICES, GAGAvatarNetwork
 from backend.models.networks import DinoBase, StyleUNet
-from backend.models.networks.dinov2 import PATCH, DinoV2, dinov2
-from backend.models.networks.gaussian_heads import CHANNELS
+from backend.models.networks.dinov2 import PATCH, DinoV2
 from backend.models.networks.state import check_state
-from backend.models.networks.style_unet import NARROW_CHANNELS
+from backend.models.networks.style_unet import ToRGB
 from backend.models.omg import OMGAvatar, OMGConfig
 from backend.models.omg.config import METRE
+from backend.models.omg.encoder import REFINERS, TOKEN_WIDTHS, make_encoder, make_refiner
 from backend.models.omg.posing import PosedHead
 from backend.rig import Rig
 from backend.weights.store import read_state, weights_path
 
-from .config import TrainingConfig
+from .config import OptimiserConfig, TrainingConfig
 from .data.batch import Batch, TensorViews
 from .errors import TrainingError
 from .losses import Drawn
 
-TINY_WIDTH, TINY_DEPTH, TINY_HEADS, TINY_LEVELS = 96, 4, 3, (32, 48, 64, 64)
-TINY_CHANNELS = {4: 64, 8: 64, 16: 64, 32: 48, 64: 32, 128: 24, 256: 16, 512: 16}
+STYLE_RATE = 0.1
+START_RGB = 0.1
+"""A picture that starts near grey is far from the ends of the sigmoid, where nothing is learned."""
 
 
 class Learner(nn.Module):
@@ -41,8 +42,18 @@ class Learner(nn.Module):
     network: nn.Module
 
     def learned(self) -> Iterator[nn.Parameter]:
-        """What the optimiser changes."""
-        raise NotImplementedError
+        """What the optimiser changes: all but a pretrained encoder, which is frozen when it is loaded."""
+        return (parameter for parameter in self.network.parameters() if parameter.requires_grad)
+
+    def groups(self, optimiser: OptimiserConfig) -> list[dict[str, Any]]:
+        """`learned` with learning rates: the refiner's style learns a tenth as fast as the rest of it, as GAGAvatar trains it."""
+        parts: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                factor = optimiser.refiner if name.startswith("upsampler.") else 1.0
+                factor *= STYLE_RATE if "style_mlp" in name or "final_linear" in name else 1.0
+                parts.setdefault(factor, []).append(parameter)
+        return [{"params": parameters, "lr": factor * optimiser.rate} for factor, parameters in parts.items()]
 
     def heavy(self) -> Sequence[nn.Module]:
         """Parts that may compute in half precision; geometry may not."""
@@ -61,7 +72,7 @@ class OmgLearner(Learner):
             vertices=len(rig.template), dim=model.dim, layers=model.layers, levels=model.levels, heads=model.heads,
             feedforward=model.feedforward, token_dim=_token_width(model.encoder), hidden=model.hidden, size=config.size,
         )  # fmt: skip
-        encoder, refiner = _encoder(config), StyleUNet(CHANNELS, config.size, _channels(config))
+        encoder, refiner = _encoder(config), _refiner(config)
         self.network = OMGAvatar(sizes, rig.faces, encoder, refiner, model.picture)
         _set_dropout(self.network.transformer, model.dropout)
         self.posed = PosedHead.of_rig(rig)
@@ -75,10 +86,6 @@ class OmgLearner(Learner):
         drive = self._pose(target)
         frame = self.network(source.image, source.camera, self._pose(source), drive, target.camera, level, source.matte)
         return Drawn(frame.coarse, frame.refined, frame.offsets)
-
-    def learned(self) -> Iterator[nn.Parameter]:
-        # A pretrained encoder was frozen when it was loaded; the tiny one learns.
-        return (parameter for parameter in self.network.parameters() if parameter.requires_grad)
 
     def heavy(self) -> Sequence[nn.Module]:
         net = self.network
@@ -106,6 +113,7 @@ class GagavatarLearner(Learner):
         if len(rig.template) != FLAME_VERTICES or config.size != 512:
             raise TrainingError("GAGAvatar is FLAME's and draws 512 pixels", "set rig to your FLAME file and size = 512, or train omg")
         self.network = GAGAvatarNetwork()
+        start_refiner(self.network.upsampler)
         _load_dino(self.network.base_model.dino_model, config)
 
     def forward(self, batch: Batch, level: int) -> Drawn:
@@ -118,9 +126,6 @@ class GagavatarLearner(Learner):
         vertices = METRE * target.vertices
         features = draw_gaussians(gaussians.posed(vertices), target.camera)
         return Drawn(features[:, :3], self.network.refine(features), None, lifted, vertices)
-
-    def learned(self) -> Iterator[nn.Parameter]:
-        return (p for p in self.network.parameters() if p.requires_grad)
 
     def heavy(self) -> Sequence[nn.Module]:
         net = self.network
@@ -169,6 +174,25 @@ def _float(value: Any) -> Any:
     return type(value)(map(_float, value)) if isinstance(value, (tuple, list)) else value
 
 
+def start_refiner(refiner: StyleUNet) -> None:
+    """First weights of a refiner that learns from nothing, as StyleGAN2 and GFP-GAN start: modulation and scales by one.
+
+    With torch's own, styles near zero switch its channels off, and the picture goes black and stays so.
+    """
+    for name, part in refiner.named_modules():
+        if isinstance(part, nn.Linear) and name.endswith("modulation"):
+            nn.init.kaiming_normal_(part.weight, a=0, mode="fan_in", nonlinearity="linear")
+            nn.init.ones_(part.bias)
+        elif isinstance(part, nn.Linear) and ".style_mlp." in f".{name}.":
+            nn.init.kaiming_normal_(part.weight, a=0.2, mode="fan_in", nonlinearity="leaky_relu")
+            nn.init.zeros_(part.bias)
+        elif isinstance(part, ToRGB):
+            part.modulated_conv.weight.data.mul_(START_RGB)
+    for branches, value in ((refiner.condition_scale, 1.0), (refiner.condition_shift, 0.0)):
+        for branch in branches:
+            nn.init.constant_(branch.get_submodule("2").bias, value)  # pyright: ignore[reportArgumentType]
+
+
 def _set_dropout(module: nn.Module, share: float) -> None:
     for part in module.modules():
         if isinstance(part, nn.MultiheadAttention):
@@ -178,25 +202,20 @@ def _set_dropout(module: nn.Module, share: float) -> None:
 
 
 def _token_width(encoder: str) -> int:
-    widths = {"tiny": TINY_WIDTH, "small": 384, "base": 768, "large": 1024}
-    if encoder not in widths:
-        raise TrainingError(f"no encoder {encoder!r}", f"choose one of: {', '.join(widths)}")
-    return widths[encoder]
+    if encoder not in TOKEN_WIDTHS:
+        raise TrainingError(f"no encoder {encoder!r}", f"choose one of: {', '.join(TOKEN_WIDTHS)}")
+    return TOKEN_WIDTHS[encoder]
 
 
 def _encoder(config: TrainingConfig) -> DinoBase:
     model = config.model
     if model.picture % PATCH:
         raise TrainingError(f"model.picture = {model.picture} is not a multiple of {PATCH}", f"use {round(model.picture / PATCH) * PATCH}")
-    if model.encoder == "tiny":
-        backbone = DinoV2(TINY_WIDTH, TINY_DEPTH, TINY_HEADS, trained_patches=model.picture // PATCH)
-        nn.init.trunc_normal_(backbone.pos_embed, std=0.02)
-        nn.init.trunc_normal_(backbone.cls_token, std=0.02)
-        return DinoBase(backbone, model.dim, TINY_LEVELS)
     _token_width(model.encoder)
-    backbone = dinov2(model.encoder)  # pyright: ignore[reportArgumentType] - checked above
-    _load_dino(backbone, config)
-    return DinoBase(backbone, model.dim)
+    encoder = make_encoder(model.encoder, model.dim, model.picture)
+    if model.encoder != "tiny":
+        _load_dino(encoder.dino_model, config)
+    return encoder
 
 
 def _load_dino(backbone: DinoV2, config: TrainingConfig) -> None:
@@ -214,10 +233,10 @@ def _load_dino(backbone: DinoV2, config: TrainingConfig) -> None:
         )
 
 
-def _channels(config: TrainingConfig) -> dict[int, int]:
-    tables = {"paper": dict(NARROW_CHANNELS), "tiny": TINY_CHANNELS}
-    if config.model.refiner not in tables or config.size not in tables["tiny"]:
-        raise TrainingError(
-            f"no refiner {config.model.refiner!r} for {config.size} pixels", "use paper or tiny, and size 64, 128, 256 or 512"
-        )
-    return tables[config.model.refiner]
+def _refiner(config: TrainingConfig) -> StyleUNet:
+    name = config.model.refiner
+    if name not in REFINERS or config.size not in REFINERS[name]:
+        raise TrainingError(f"no refiner {name!r} for {config.size} pixels", "use paper or tiny, and size 64, 128, 256 or 512")
+    refiner = make_refiner(name, config.size)
+    start_refiner(refiner)
+    return refiner

@@ -91,7 +91,7 @@ class _Run:
         self.learned, self.kept_out = _pairs(config, rig, report)
         self.measures = load_measures(rig, config.held_out.landmarks) if processes.first else Measures()
         rate = config.optimiser
-        self.optimiser = torch.optim.Adam(list(self.learner.learned()), rate.rate, (rate.beta1, rate.beta2))
+        self.optimiser = torch.optim.Adam(self.learner.groups(rate), rate.rate, (rate.beta1, rate.beta2))
         self.plan = Plan(config)
         self.schedule = LambdaLR(self.optimiser, self.plan.rate)
         self.model: nn.Module = self.learner
