@@ -36,8 +36,8 @@ class LOOKALIKE_PT_edit(SidebarPanel, Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         row = layout.row(align=True)
-        for tool, label, icon in ((BRUSH, "Brush", "BRUSH_DATA"), (BOX, "Box", "SELECT_SET"), (LASSO, "Lasso", "IPO_EASE_IN_OUT")):
-            row.operator("wm.tool_set_by_id", text=label, icon=icon).name = tool
+        for tool, label in ((BRUSH, "Brush"), (BOX, "Box"), (LASSO, "Lasso")):  # icons would leave no room for the words
+            row.operator("wm.tool_set_by_id", text=label).name = tool
         column = layout.column(align=True)
         column.operator_menu_enum("lookalike.hide_region", "region", icon="HIDE_ON")
         column.operator("lookalike.show_hidden", icon="HIDE_OFF")

@@ -15,9 +15,9 @@ SIZE = 256
 """Pixels of the preview's sides."""
 HEAD_VIEW, FACE_VIEW = -25.0, -10.0
 """Degrees about the vertical: a whole head from half left, a face almost from the front."""
-FACE_MARGIN = 1.9
+FACE_MARGIN = 1.15
 """How much more than the moving part of the face is seen."""
-FACE_SHARE = 0.15
+FACE_SHARE = 0.3
 """A vertex belongs to the face where an expression moves it by this share of the largest movement."""
 
 

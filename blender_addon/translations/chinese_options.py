@@ -206,6 +206,7 @@ OPTIONS = {
     "Position in the list; -1 for the highlighted one": "在列表中的位置；-1 表示选中的一项",
     # rendering
     "Save": "保存",
+    "Shadows in Viewport": "视图中的阴影",
     "Set Up Avatar Layers": "设置头像图层",
     "Render the avatars into a view layer of their own, with alpha, depth and cryptomatte, cut by what stands before them": (
         "将头像渲染到单独的视图层，带 alpha、深度和 Cryptomatte，并按前方物体裁切"

@@ -134,7 +134,7 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
             return
         column = body.column(align=True)
         if any(len(line) == 2 for line in lines) and not is_narrow(bpy.context):
-            heading = column.split(factor=0.4)
+            heading = column.split(factor=0.34)
             heading.label(text="")
             sides = heading.row()
             for side in ("Left", "Right"):
@@ -151,7 +151,7 @@ class LOOKALIKE_PT_expressions(ActiveAvatarPanel, Panel):
                 shown = readable(name) if len(line) == 1 else re.sub(r" (L|R)\w+$", r" \1", readable(name))
                 _draw_slider(row, name, channel, keys, said(shown), with_eye=not narrow)
             return
-        split = column.split(factor=0.3, align=True)
+        split = column.split(factor=0.34, align=True)
         split.label(text=said(readable(line[0][0]).removesuffix(" Left")), translate=False)
         sides = split.row(align=True)
         for name, channel, keys in line:
