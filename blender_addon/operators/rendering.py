@@ -53,6 +53,31 @@ class LOOKALIKE_OT_make_render_ready(Telling, Operator):
         return {"FINISHED"}
 
 
+class LOOKALIKE_OT_use_look(Operator):
+    """Show this avatar's splats by a material that follows its look, or as Blender shows splats"""
+
+    bl_idname = "lookalike.use_look"
+    bl_label = "Use Look"
+    bl_options = {"REGISTER", "UNDO"}
+
+    use: BoolProperty(name="Use", default=True)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return api.active_avatar(context) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..rendering.native_look import stop_look, use_look
+
+        avatar = api.active_avatar(context)
+        if not self.use:
+            stop_look(avatar)
+        elif use_look(avatar, context.scene) == 0:
+            self.report({"INFO"}, "This Blender shows the look without further ado")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
 class LOOKALIKE_OT_set_up_layers(Operator):
     """Render the avatars into a view layer of their own, with alpha, depth and cryptomatte, cut by what stands before them"""
 
@@ -79,4 +104,4 @@ class LOOKALIKE_OT_set_up_layers(Operator):
         return {"FINISHED"}
 
 
-CLASSES = (LOOKALIKE_OT_reset_look, LOOKALIKE_OT_set_up_layers, LOOKALIKE_OT_make_render_ready)
+CLASSES = (LOOKALIKE_OT_reset_look, LOOKALIKE_OT_use_look, LOOKALIKE_OT_set_up_layers, LOOKALIKE_OT_make_render_ready)

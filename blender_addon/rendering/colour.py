@@ -54,7 +54,8 @@ def bake_colours(scene: bpy.types.Scene) -> int:
     changed = 0
     space = image_space(scene.view_settings.view_transform)
     for obj in splat_objects(scene.objects):
-        if obj.type == "MESH" and obj.data.library is None and _bake(obj, space):
+        wanted = obj.type == "MESH" or LINEAR in obj.data.attributes  # Blender's own splats only where they have a look
+        if wanted and obj.data.library is None and fit_colours(obj, space):
             changed += 1
     return changed
 
@@ -89,7 +90,8 @@ def scene_linear(display: F32, space: str) -> F32:
     return np.ascontiguousarray(read[:count, :3])
 
 
-def _bake(obj: bpy.types.Object, space: str | None) -> bool:
+def fit_colours(obj: bpy.types.Object, space: str | None) -> bool:
+    """Fit the colours of one splat object to an `image_space`, if they are not fitted to it. Returns whether they changed."""
     looks = read_appearance(obj)
     display = looks["rgb"]
     wanted = f"{space or STANDARD} {zlib.crc32(display.tobytes())} {FIT_VERSION}"

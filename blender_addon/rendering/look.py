@@ -78,6 +78,7 @@ def ensure_look(armature: bpy.types.Object) -> None:
         armature[name] = list(value) if isinstance(value, tuple) else value
         armature.id_properties_ui(name).update(**shown)
         armature.property_overridable_library_set(f'["{name}"]', True)
+        armature.update_tag()  # drivers that do not find it where it is evaluated are switched off for good
 
 
 def has_look(armature: bpy.types.Object) -> bool:

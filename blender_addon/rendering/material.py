@@ -40,10 +40,10 @@ def _build(tree: bpy.types.ShaderNodeTree, relit: bool) -> None:
     seen = surface.outputs[0]
     if relit:
         strength = nodes.separate(_attribute(nodes, PLACE))[1]
-        seen = _mixed(nodes, strength, seen, _lit(nodes, light.outputs["Color"]))
+        seen = mixed(nodes, strength, seen, lit(nodes, light.outputs["Color"]))
     clear = nodes.node("ShaderNodeBsdfTransparent")
     output = nodes.node("ShaderNodeOutputMaterial")
-    nodes.set(output.inputs["Surface"], _mixed(nodes, _alpha(nodes, light.outputs["Alpha"]), clear.outputs[0], seen))
+    nodes.set(output.inputs["Surface"], mixed(nodes, _alpha(nodes, light.outputs["Alpha"]), clear.outputs[0], seen))
 
 
 def _alpha(nodes: NodeBuilder, opacity):
@@ -55,7 +55,7 @@ def _alpha(nodes: NodeBuilder, opacity):
     return nodes.math("MULTIPLY", alpha, nodes.math("GREATER_THAN", alpha, 1 / 255))
 
 
-def _lit(nodes: NodeBuilder, colour):
+def lit(nodes: NodeBuilder, colour):
     """Diffuse light on the rig's surface."""
     place = nodes.node("ShaderNodeVectorTransform", vector_type="NORMAL", convert_from="OBJECT", convert_to="WORLD")
     nodes.set(place.inputs[0], _attribute(nodes, NORMAL))
@@ -65,7 +65,8 @@ def _lit(nodes: NodeBuilder, colour):
     return diffuse.outputs[0]
 
 
-def _mixed(nodes: NodeBuilder, factor, first, second):
+def mixed(nodes: NodeBuilder, factor, first, second):
+    """Of two shaders."""
     mix = nodes.node("ShaderNodeMixShader")
     for socket, operand in zip(mix.inputs, (factor, first, second), strict=True):
         nodes.set(socket, operand)

@@ -7,6 +7,8 @@ to render a saved file.
 
 from __future__ import annotations
 
+import math
+
 import bpy
 
 from ..avatar.binding_nodes import bound_rig, set_input, socket_identifier
@@ -14,10 +16,10 @@ from ..avatar.host import BARYCENTRIC, FACE, LOCAL_ROTATION, read_attribute, wri
 from .look import LOOK_INPUTS, armature_of_splats, ensure_look
 from .material import EMITTED, RELIT, splat_material
 from .normals import facing_normals, local_normals
-from .quads import LOCAL_NORMAL, build_quads
+from .quads import LINEAR, LOCAL_NORMAL, build_quads
 
 GROUP_NAME = "Lookalike Splats"
-GROUP_VERSION = 1
+GROUP_VERSION = 2
 MODIFIER_NAME = "Lookalike Render"
 _VERSION_KEY = "lookalike_render_version"
 
@@ -72,8 +74,8 @@ def input_path(modifier: bpy.types.NodesModifier, name: str) -> str:
 
 
 def write_normals(obj: bpy.types.Object) -> None:
-    """Keep the rig's normal at each splat, as the splats are bound now. Splats of 5.3, which are not relit, need none."""
-    if obj.type != "MESH":
+    """Keep the rig's normal at each splat, as the splats are bound now. Blender's own splats need none without a look."""
+    if obj.type != "MESH" and LINEAR not in obj.data.attributes:
         return
     head = bound_rig(obj)
     if head is None:
@@ -91,7 +93,7 @@ def write_normals(obj: bpy.types.Object) -> None:
 
 
 def _drive_camera(obj: bpy.types.Object, modifier: bpy.types.NodesModifier) -> None:
-    """The size of a pixel at distance 1 (at any distance where orthographic), and whether the camera is orthographic."""
+    """The size of a pixel at distance 1 (at any distance where orthographic), and which kind of camera and engine there is."""
     scene = {
         "t": "camera.data.type",
         "w": "camera.data.sensor_width",
@@ -110,22 +112,62 @@ def _drive_camera(obj: bpy.types.Object, modifier: bpy.types.NodesModifier) -> N
     sensor = "(h if f == 2 else w)"
     # Without a camera all of its values are 0: Blender would report each division by them.
     pixels = f"max((x if {sideways} else y * b / max(a, 0.001)) * p / 100, 1)"
-    _drive(obj, modifier, "Pixel", f"((o if t == 1 else {sensor} / max(l, 0.001)) / {pixels})", scene)
-    _drive(obj, modifier, "Orthographic", "t == 1", {"t": scene["t"]})
-    _drive(obj, modifier, "View Exposure", "e", {"e": "view_settings.exposure"})
+    drive_from_scene(obj, modifier, "Pixel", f"((o if t == 1 else {sensor} / max(l, 0.001)) / {pixels})", scene)
+    drive_from_scene(obj, modifier, "Orthographic", "t == 1", {"t": scene["t"]})
+    _drive_panorama(obj, modifier)
+    drive_workbench(obj, modifier)
+    drive_from_scene(obj, modifier, "View Exposure", "e", {"e": "view_settings.exposure"})
 
 
-def _drive(obj: bpy.types.Object, modifier: bpy.types.NodesModifier, name: str, expression: str, paths: dict[str, str]) -> None:
-    """Drive an input from properties of the active scene."""
-    path = input_path(modifier, name)
+def drive_workbench(obj: bpy.types.Object, modifier: bpy.types.NodesModifier) -> None:
+    """Whether Workbench renders. Engines are numbered as Blender registers its own: EEVEE 0, Workbench 1; Cycles and others follow."""
+    drive_from_scene(obj, modifier, "Workbench", "e == 1", {"e": "render.engine"})
+
+
+def _drive_panorama(obj: bpy.types.Object, modifier: bpy.types.NodesModifier) -> None:
+    """The angle of a pixel of a panoramic camera, radians: equirectangular by its longitudes, fisheyes by their field of view."""
+    # Cycles' own settings up to 4.5, the camera's from 5.0. A file that moves between them falls back to the whole circle.
+    settings = "camera.data" if "panorama_type" in bpy.types.Camera.bl_rna.properties else "camera.data.cycles"
+    paths = {
+        "t": "camera.data.type",
+        "k": f"{settings}.panorama_type",
+        "u": f"{settings}.longitude_max",
+        "v": f"{settings}.longitude_min",
+        "g": f"{settings}.fisheye_fov",
+        "x": "render.resolution_x",
+        "y": "render.resolution_y",
+        "p": "render.resolution_percentage",
+    }
+    # Types: 0 equirectangular, 1 and 2 fisheyes; about half a circle over the short side for the others.
+    angle = "((u - v) / x if k == 0 else (g if k < 3 else 3.1416) / min(x, y))"
+    fallback = {"u": math.pi, "v": -math.pi, "g": math.pi}
+    drive_from_scene(obj, modifier, "Panoramic", f"(t == 2) * {angle} * 100 / max(p, 1)", paths, fallback)
+
+
+def drive_from_scene(
+    obj: bpy.types.Object,
+    modifier: bpy.types.NodesModifier,
+    name: str,
+    expression: str,
+    paths: dict[str, str],
+    fallback: dict[str, float] | None = None,
+) -> None:
+    """Drive an input of a modifier from properties of the active scene."""
+    drive_path(obj, input_path(modifier, name), expression, paths, fallback)
+
+
+def drive_path(obj: bpy.types.Object, path: str, expression: str, paths: dict[str, str], fallback: dict[str, float] | None = None) -> None:
+    """Drive a property of an object from properties of the active scene; those with a fallback may be missing."""
     obj.driver_remove(path)
     driver = obj.driver_add(path).driver
     driver.type, driver.expression = "SCRIPTED", expression
     for letter, data_path in paths.items():
         variable = driver.variables.new()
         variable.name, variable.type = letter, "CONTEXT_PROP"
-        variable.targets[0].context_property = "ACTIVE_SCENE"
-        variable.targets[0].data_path = data_path
+        target = variable.targets[0]
+        target.context_property, target.data_path = "ACTIVE_SCENE", data_path
+        if fallback is not None:
+            target.use_fallback_value, target.fallback_value = True, fallback.get(letter, 0.0)
 
 
 def _drive_look(obj: bpy.types.Object, modifier: bpy.types.NodesModifier) -> None:
@@ -135,11 +177,15 @@ def _drive_look(obj: bpy.types.Object, modifier: bpy.types.NodesModifier) -> Non
         return
     ensure_look(armature)
     for name, data_path in LOOK_INPUTS.items():
-        path = input_path(modifier, name)
-        obj.driver_remove(path)
-        driver = obj.driver_add(path).driver
-        driver.type = "SUM"
-        variable = driver.variables.new()
-        variable.type = "SINGLE_PROP"
-        variable.targets[0].id = armature
-        variable.targets[0].data_path = data_path
+        copy_property(obj, input_path(modifier, name), armature, data_path)
+
+
+def copy_property(obj: bpy.types.Object, path: str, source: bpy.types.Object, source_path: str) -> None:
+    """Drive a property of an object to equal one of another."""
+    obj.driver_remove(path)
+    driver = obj.driver_add(path).driver
+    driver.type = "SUM"
+    variable = driver.variables.new()
+    variable.type = "SINGLE_PROP"
+    variable.targets[0].id = source
+    variable.targets[0].data_path = source_path

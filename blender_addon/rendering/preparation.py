@@ -28,6 +28,8 @@ def prepare_scenes() -> None:
         if obj.library is None and not (is_current(obj) and _has_look(obj)):
             make_renderable(obj)
     if not splats:
+        for scene in bpy.data.scenes:  # Blender's own splats, where they have a look
+            bake_colours(scene)
         return
     for collection in bpy.data.collections:
         if collection.lookalike.is_avatar and splats_of(collection):

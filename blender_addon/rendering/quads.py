@@ -39,6 +39,8 @@ MATERIALS = ("Material", "Relit Material")
 NUMBERS = {
     "Pixel": 0.0,
     "Orthographic": 0.0,
+    "Panoramic": 0.0,
+    "Workbench": 0.0,
     "View Exposure": 0.0,
     "Exposure": 0.0,
     "Tint R": 1.0,
@@ -63,8 +65,8 @@ STEEPEST = 0.1
 def build_quads(group: bpy.types.GeometryNodeTree) -> None:
     """Fill an empty group.
 
-    Inputs: Material, Relit Material; Pixel (its size at distance 1), Orthographic (0 or 1), View Exposure, Exposure (stops),
-    Tint (r, g, b), Contrast and Relight (0..1).
+    Inputs: Material, Relit Material; Pixel (its size at distance 1), Orthographic (0 or 1), Panoramic (the angle of a pixel, 0 for
+    other cameras), Workbench (0 or 1: nothing is made), View Exposure, Exposure (stops), Tint (r, g, b), Contrast and Relight (0..1).
     """
     socket = group.interface.new_socket
     socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
@@ -75,12 +77,12 @@ def build_quads(group: bpy.types.GeometryNodeTree) -> None:
     socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
     nodes = GeometryBuilder(group)
     given = nodes.node("NodeGroupInput")
-    camera = _Camera(nodes, given.outputs["Pixel"], given.outputs["Orthographic"])
+    camera = _Camera(nodes, given.outputs["Pixel"], given.outputs["Orthographic"], given.outputs["Panoramic"])
     first, second, extent = _ellipse(nodes, camera)
-    splats = _kept(nodes, given.outputs["Geometry"], camera)
+    splats = _kept(nodes, given.outputs["Geometry"], camera, given.outputs["Workbench"])
     splats = nodes.store(splats, PLACE, "FLOAT_VECTOR", nodes.combine(extent, given.outputs["Relight"], 0.0))
     splats = nodes.store(splats, LIGHT, "FLOAT_COLOR", _graded(nodes, given))
-    normal = _normal(nodes)
+    normal = surface_normal(nodes)
     splats = nodes.store(splats, NORMAL, "FLOAT_VECTOR", normal)
     plane = _plane(nodes, normal, given.outputs["Relight"], camera)
     corners = (_slid(nodes, nodes.vector("SCALE", axis, extent), plane, camera) for axis in (first, second))
@@ -92,14 +94,17 @@ def build_quads(group: bpy.types.GeometryNodeTree) -> None:
 
 
 class _Camera:
-    """The scene's active camera in the splats' own space, and each splat's place before it."""
+    """The scene's active camera in the splats' own space, and each splat's place before it.
 
-    def __init__(self, nodes: GeometryBuilder, pixel, orthographic) -> None:
+    A panoramic camera has no image plane: each splat is seen by a camera of its own, which stands there and looks at it.
+    """
+
+    def __init__(self, nodes: GeometryBuilder, pixel, orthographic, panoramic) -> None:
         info = nodes.node("GeometryNodeObjectInfo", transform_space="RELATIVE")
         nodes.set(info.inputs["Object"], nodes.node("GeometryNodeInputActiveCamera").outputs[0])
-        turn = info.outputs["Rotation"]
-        self.right, self.up, self.back = (nodes.rotate(axis, turn) for axis in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
         offset = nodes.vector("SUBTRACT", nodes.node("GeometryNodeInputPosition").outputs[0], info.outputs["Location"])
+        turn = self._turn(nodes, info.outputs["Rotation"], offset, panoramic)
+        self.right, self.up, self.back = (nodes.rotate(axis, turn) for axis in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
         ray = nodes.node("ShaderNodeMix", data_type="VECTOR")
         nodes.set(enabled(ray.inputs, "Factor"), orthographic)
         nodes.set(enabled(ray.inputs, "A"), offset)
@@ -110,8 +115,24 @@ class _Camera:
         """Minus the distance along the camera's direction, or minus one where orthographic."""
         self.depth = nodes.math("MULTIPLY", nodes.vector("DOT_PRODUCT", offset, self.back), -1.0)
         self.cosine = nodes.math("DIVIDE", nodes.math("MULTIPLY", self.along, -1.0), nodes.vector("LENGTH", self.ray))
-        self.pixel = nodes.math("MULTIPLY", pixel, self.along)
+        wide = nodes.node("GeometryNodeSwitch", input_type="FLOAT")
+        nodes.set(enabled(wide.inputs, "Switch"), _positive(nodes, panoramic))
+        nodes.set(enabled(wide.inputs, "False"), pixel)
+        nodes.set(enabled(wide.inputs, "True"), panoramic)
+        self.pixel = nodes.math("MULTIPLY", enabled(wide.outputs, "Output"), self.along)
         """Size of a pixel at the splat, up to its sign."""
+
+    @staticmethod
+    def _turn(nodes: GeometryBuilder, turn, offset, panoramic):
+        """The rotation of the camera, or of each splat's own where panoramic."""
+        facing = nodes.node("FunctionNodeAxesToRotation", primary_axis="Z", secondary_axis="Y")
+        nodes.set(facing.inputs["Primary Axis"], nodes.vector("SCALE", offset, -1.0))
+        nodes.set(facing.inputs["Secondary Axis"], nodes.rotate((0, 1, 0), turn))
+        chosen = nodes.node("GeometryNodeSwitch", input_type="ROTATION")
+        nodes.set(enabled(chosen.inputs, "Switch"), _positive(nodes, panoramic))
+        nodes.set(enabled(chosen.inputs, "False"), turn)
+        nodes.set(enabled(chosen.inputs, "True"), facing.outputs[0])
+        return enabled(chosen.outputs, "Output")
 
 
 def _ellipse(nodes: GeometryBuilder, camera: _Camera):
@@ -132,12 +153,12 @@ def _ellipse(nodes: GeometryBuilder, camera: _Camera):
     return first, nodes.vector("SCALE", camera.up, height), _extent(nodes)
 
 
-def _lit(nodes: GeometryBuilder, relight):
-    """Whether the avatar is relit."""
-    lit = nodes.node("FunctionNodeCompare", data_type="FLOAT", operation="GREATER_THAN")
-    nodes.set(enabled(lit.inputs, "A"), relight)
-    nodes.set(enabled(lit.inputs, "B"), 0.0)
-    return lit.outputs[0]
+def _positive(nodes: GeometryBuilder, number):
+    """Whether a number is above 0."""
+    above = nodes.node("FunctionNodeCompare", data_type="FLOAT", operation="GREATER_THAN")
+    nodes.set(enabled(above.inputs, "A"), number)
+    nodes.set(enabled(above.inputs, "B"), 0.0)
+    return above.outputs[0]
 
 
 def _plane(nodes: GeometryBuilder, normal, relight, camera: _Camera):
@@ -148,7 +169,7 @@ def _plane(nodes: GeometryBuilder, normal, relight, camera: _Camera):
     facing = nodes.math("SIGN", nodes.math("MULTIPLY", nodes.vector("DOT_PRODUCT", normal, camera.ray), -1.0))
     leaning = nodes.vector("ADD", nodes.vector("SCALE", normal, facing), nodes.vector("SCALE", camera.back, TOWARDS_CAMERA))
     chosen = nodes.node("GeometryNodeSwitch", input_type="VECTOR")
-    nodes.set(enabled(chosen.inputs, "Switch"), _lit(nodes, relight))
+    nodes.set(enabled(chosen.inputs, "Switch"), _positive(nodes, relight))
     nodes.set(enabled(chosen.inputs, "False"), camera.back)
     nodes.set(enabled(chosen.inputs, "True"), leaning)
     return enabled(chosen.outputs, "Output")
@@ -200,7 +221,7 @@ def _linear(nodes: GeometryBuilder):
     return enabled(chosen.outputs, "Output")
 
 
-def _normal(nodes: GeometryBuilder):
+def surface_normal(nodes: GeometryBuilder):
     """The rig's normal at the splat: its rest normal, turned as the splat's triangle has turned."""
     back = nodes.node("FunctionNodeInvertRotation")
     nodes.set(back.inputs[0], nodes.attribute(LOCAL_ROTATION, "QUATERNION"))
@@ -212,7 +233,7 @@ def _normal(nodes: GeometryBuilder):
 
 def _material(nodes: GeometryBuilder, given):
     chosen = nodes.node("GeometryNodeSwitch", input_type="MATERIAL")
-    nodes.set(enabled(chosen.inputs, "Switch"), _lit(nodes, given.outputs["Relight"]))
+    nodes.set(enabled(chosen.inputs, "Switch"), _positive(nodes, given.outputs["Relight"]))
     nodes.set(enabled(chosen.inputs, "False"), given.outputs["Material"])
     nodes.set(enabled(chosen.inputs, "True"), given.outputs["Relit Material"])
     return enabled(chosen.outputs, "Output")
@@ -225,9 +246,13 @@ def _extent(nodes: GeometryBuilder):
     return nodes.math("MINIMUM", nodes.math("SQRT", nodes.math("MULTIPLY", natural, 2.0)), LARGEST_EXTENT)
 
 
-def _kept(nodes: GeometryBuilder, splats, camera: _Camera):
-    """Leave out what is invisible or beside the camera, where the affine projection does not hold."""
+def _kept(nodes: GeometryBuilder, splats, camera: _Camera, workbench):
+    """Leave out what is invisible or beside the camera, where the affine projection does not hold; all where Workbench renders.
+
+    Workbench knows no opacity within a face: quads would be a silhouette in one colour.
+    """
     reasons = (
+        (nodes.math("SUBTRACT", 0.5, workbench), 0.0),
         (camera.depth, NEAREST),
         (camera.cosine, STEEPEST),
         (_opacity(nodes), 1 / 255),

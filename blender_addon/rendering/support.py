@@ -23,8 +23,8 @@ def stops_rendering(scene: bpy.types.Scene) -> list[str]:
         said.append(f"{_engine_name(scene)} cannot render splats and leaves avatars out: choose EEVEE or Cycles")
     if scene.camera is None:
         said.append("The scene has no camera: splats are laid out for the scene's camera")
-    elif scene.camera.type == "CAMERA" and scene.camera.data.type == "PANO":
-        said.append("Panoramic cameras see splats flat, as from the camera's direction: use a perspective camera")
+    elif scene.camera.type == "CAMERA" and scene.camera.data.type == "PANO" and scene.render.engine != "CYCLES":
+        said.append(f"{_engine_name(scene)} knows no panoramic cameras: choose Cycles")
     for obj in splat_objects(scene.objects):
         reason = unbound(obj) if not obj.hide_render else ""
         if reason:
@@ -39,7 +39,7 @@ def stops_rendering(scene: bpy.types.Scene) -> list[str]:
 def limits(scene: bpy.types.Scene) -> list[str]:
     """What to know of final frames of this scene: they render, but not in every respect as the viewport shows."""
     if native.available():
-        return ["Blender renders the splats itself: exposure, tint, contrast and relighting are not applied to them"]
+        return ["Blender renders the splats itself: exposure, tint, contrast and relighting need Use Look, and show in rendered views only"]
     said = colour_warnings(scene)
     engine, cycles = scene.render.engine, getattr(scene, "cycles", None)
     if engine == "CYCLES" and cycles is not None and cycles.transparent_max_bounces < MOST_BOUNCES:
@@ -82,4 +82,6 @@ def unbound(obj: bpy.types.Object) -> str:
 
 
 def _engine_name(scene: bpy.types.Scene) -> str:
-    return {"BLENDER_WORKBENCH": "Workbench"}.get(scene.render.engine, scene.render.engine.replace("_", " ").title())
+    return {"BLENDER_WORKBENCH": "Workbench", "BLENDER_EEVEE": "EEVEE", "BLENDER_EEVEE_NEXT": "EEVEE"}.get(
+        scene.render.engine, scene.render.engine.replace("_", " ").title()
+    )

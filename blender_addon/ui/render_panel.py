@@ -27,10 +27,17 @@ class LOOKALIKE_PT_render(ActiveAvatarPanel, Panel):
 
 def _draw_look(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: bpy.types.Collection) -> None:
     from ..avatar import armature_of
-    from ..rendering import look, native_splats
+    from ..rendering import look, native_look, native_splats
 
     armature = armature_of(avatar)
-    if armature is None or native_splats() or not look.has_look(armature):
+    if armature is None:
+        return
+    if native_splats():
+        used = native_look.uses_look(avatar)
+        layout.operator("lookalike.use_look", text="As Blender Shows Splats" if used else "Use Look").use = not used
+        if not used:
+            return
+    if not look.has_look(armature):
         return
     column = layout.column()
     column.use_property_split = True
@@ -55,6 +62,7 @@ def _draw_final(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: 
     caster = shadow.caster_of(avatar)
     if caster is not None:
         column.prop(caster, "visible_shadow", text="Cast Shadows")
+        column.prop(caster, "hide_viewport", text="Shadows in Viewport", invert_checkbox=True)
     for reason in support.stops_rendering(context.scene):
         draw_wrapped(layout, context, reason, "ERROR")
     for limit in support.limits(context.scene):

@@ -91,7 +91,7 @@ def expected(part) -> Callable[..., np.ndarray]:
     """The same view by the numpy reference, which the viewport's shaders match to 50 dB: what a user saw before pressing F12."""
     from tests.ewa import rasterize
 
-    def seen(avatar, colours: np.ndarray | None = None) -> np.ndarray:
+    def seen(avatar, colours: np.ndarray | None = None, size: tuple[int, int] = SIZE) -> np.ndarray:
         depsgraph = bpy.context.evaluated_depsgraph_get()
         camera = bpy.context.scene.camera
         obj = next(o for o in avatar.splats.values() if not o.hide_viewport)
@@ -100,8 +100,8 @@ def expected(part) -> Callable[..., np.ndarray]:
         splats["position"] = splats["position"] @ matrix[:3, :3].T + matrix[:3, 3]
         if colours is not None:
             splats["rgb"] = colours
-        view, projection = camera.matrix_world.inverted(), camera.calc_matrix_camera(depsgraph, x=SIZE[0], y=SIZE[1])
-        return rasterize(**splats, view=np.array(view), projection=np.array(projection), size=SIZE)
+        view, projection = camera.matrix_world.inverted(), camera.calc_matrix_camera(depsgraph, x=size[0], y=size[1])
+        return rasterize(**splats, view=np.array(view), projection=np.array(projection), size=size)
 
     return seen
 

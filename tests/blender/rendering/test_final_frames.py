@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
+from mathutils import Vector
 
 from .conftest import AREA, EEVEE, FINEST, close_up, over_grey
 
@@ -51,6 +52,43 @@ def test_every_camera(avatar, render, expected, kind) -> None:
         scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 240, 192, 50
     bpy.context.view_layer.update()
     assert close_up(render(), expected(avatar)) > 25
+
+
+def test_panoramic_camera_that_looks_past_the_avatar(avatar, render, expected) -> None:
+    """60 degrees off the camera's direction: each splat faces the camera's place, and its size is right there."""
+    scene = bpy.context.scene
+    camera = scene.camera
+    camera.location.z = 0.0
+    towards = Vector((0, 0, 0)) - camera.location
+    camera.rotation_euler = towards.to_track_quat("-Z", "Y").to_euler()
+    camera.data.lens = 45
+    bpy.context.view_layer.update()
+    straight = expected(avatar, size=(240, 192))
+    half = np.tan(camera.data.angle_x / 2)
+    camera.rotation_euler.z += np.radians(60)  # to the left: the avatar is on the right
+    camera.data.type = "PANO"
+    settings = camera.data if hasattr(camera.data, "panorama_type") else camera.data.cycles
+    settings.panorama_type = "EQUIRECTANGULAR"
+    settings.longitude_min, settings.longitude_max = np.radians([45, 75])
+    settings.latitude_min, settings.latitude_max = np.radians([-12, 12])
+    final = render()
+    height, width = final.shape[:2]
+    along = np.radians(45 + 30 * (np.arange(width) + 0.5) / width - 60)[None]
+    above = np.radians(12 - 24 * (np.arange(height) + 0.5) / height)[:, None]
+    column = (np.tan(along) / half / 2 + 0.5) * 240 + 0 * above
+    row = 96 - np.tan(above) / np.cos(along) / half / 2 * 240
+    seen = straight[row.astype(int), column.astype(int)]
+    assert (seen[..., 3] > 0.9).mean() > 0.2
+    assert close_up(final, seen.astype(np.float32)) > 25
+
+
+@pytest.mark.parametrize("colour", ["MATERIAL", "OBJECT", "VERTEX"])
+def test_workbench_leaves_the_avatar_out_and_says_so(avatar, render, capfd, colour) -> None:
+    """Never a silhouette: it knows no opacity within a face."""
+    scene = bpy.context.scene
+    scene.render.engine, scene.display.shading.color_type = "BLENDER_WORKBENCH", colour
+    assert render()[..., 3].max() == 0
+    assert "Workbench cannot render splats and leaves avatars out" in capfd.readouterr().out
 
 
 def test_size_of_a_pixel_is_the_cameras(avatar, part) -> None:
@@ -137,9 +175,32 @@ def test_avatar_throws_a_shadow(avatar, part, render) -> None:
     darker = (over_grey(none) - over_grey(shadow)).max(-1) > 0.2
     assert darker.sum() > 0.00625 * AREA
     caster.hide_render = False
+    bpy.data.objects["Plane"].is_shadow_catcher = True
+    caught = render("caught")
+    shaded = caught[..., 3][darker & (shadow[..., 3] > 0.99)]
+    assert np.median(shaded) > 0.2, "caught for compositing, too"
+    assert np.median(caught[..., 3][(none[..., 3] > 0.99) & ~darker]) < 0.9
+    bpy.data.objects["Plane"].is_shadow_catcher = False
     avatar.collection.hide_render = True
     bare = render("bare")
     assert close_up(bare, none) < 30, "the caster itself is never seen, the avatar is"
+
+
+def test_shoulders_and_hair_cast_shadows_and_follow_the_rig(avatar, part) -> None:
+    caster = part("rendering.shadow").caster_of(avatar.collection)
+    caster.hide_viewport = False
+
+    def corners() -> np.ndarray:
+        evaluated = caster.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        return np.array([evaluated.matrix_world @ v.co for v in evaluated.data.vertices])
+
+    still = corners()
+    beside = np.abs(still[:, 0]) > 0.1  # the rig ends before
+    assert beside.sum() > 8 * 50
+    assert still[beside, 2].max() < -0.1
+    avatar.armature.location.x = 0.5
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(corners(), still + np.float64([0.5, 0, 0]), atol=1e-4)
 
 
 def test_motion_blur_follows_the_head(avatar, render) -> None:

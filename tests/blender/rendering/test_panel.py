@@ -10,6 +10,8 @@ from mathutils import Matrix
 
 from tests.blender.ui.recorder import Recorder
 
+from .conftest import EEVEE
+
 
 @pytest.fixture
 def drawn(avatar, part):
@@ -53,12 +55,21 @@ def test_sliders_and_button(drawn) -> None:
     assert "cannot" not in text
 
 
+def panoramic_eevee(scene: bpy.types.Scene) -> None:
+    scene.camera.data.type, scene.render.engine = "PANO", EEVEE
+
+
+def test_cycles_panorama_is_fine(drawn) -> None:
+    bpy.context.scene.camera.data.type = "PANO"
+    assert "anoramic" not in drawn()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda scene: setattr(scene.render, "engine", "BLENDER_WORKBENCH"), "Workbench cannot render splats"),
         (lambda scene: setattr(scene, "camera", None), "no camera"),
-        (lambda scene: setattr(scene.camera.data, "type", "PANO"), "Panoramic cameras"),
+        (panoramic_eevee, "EEVEE knows no panoramic cameras"),
         (lambda scene: setattr(scene.view_settings, "gamma", 1.2), "Gamma"),
         (lambda scene: setattr(scene.cycles, "transparent_max_bounces", 8), "Transparent bounces are 8"),
         (lambda scene: setattr(scene.view_settings, "view_transform", "False Color"), "no known inverse"),
