@@ -49,6 +49,7 @@ class AdaptSettings:
         keep_registers: keep its state in the adapter, to go on later.
         randomize_noise: let the refiner draw new noise at each call, as released; else its stored noise.
         start: factors to start from (meta-learned ones); None: fresh.
+        keep: the factors of the best look, or the last ones.
         one_person: refuse frames whose separately fitted heads are of two people.
     """
 
@@ -70,6 +71,7 @@ class AdaptSettings:
     keep_registers: bool = False
     randomize_noise: bool = False
     start: dict[str, Pair] | None = None
+    keep: Literal["best", "last"] = "best"
     one_person: bool = True
 
 
@@ -243,7 +245,7 @@ class _Loop:
                 error = self.held_out_error() if look else None
                 outcome.curve.append(CurvePoint(iteration, losses, error))
                 self.listener.learned(outcome.curve[-1])
-                if error is not None and error < outcome.after:
+                if error is not None and (error < outcome.after or settings.keep == "last"):
                     outcome.after, outcome.best, outcome.pairs = error, iteration, self._factors()
                     outcome.bridge = {k: v.detach().clone() for k, v in self.bridge.state_dict().items()} if settings.keep_registers else {}
         except Cancelled:

@@ -229,12 +229,10 @@ def list_adapters(folder: str | os.PathLike[str]) -> list[AdapterFacts]:
     found = []
     for path in sorted(Path(folder).glob(f"*{SUFFIX}")):
         try:
-            with safe_open(path, "np") as file:
-                if "adapter" not in (file.metadata() or {}):
-                    continue
             adapter = read_adapter(path)
-        except (SafetensorError, OSError, WeightsError) as error:
-            found.append(AdapterFacts(path, path.stem, "", 0, 0, str(error)))
+        except WeightsError as error:
+            if "not an adapter" not in error.message:
+                found.append(AdapterFacts(path, path.stem, "", 0, 0, str(error)))
         else:
             found.append(AdapterFacts(path, adapter.name, adapter.base, adapter.rank, adapter.parameters))
     return found

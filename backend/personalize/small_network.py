@@ -11,34 +11,37 @@ from backend.models.gagavatar.network import FeatureGaussians
 from backend.models.networks import ConvGaussians, DinoBase, DinoFeatures, LinearGaussians, StyleUNet, harmonic_embedding, lifting_plane
 from backend.models.networks.dinov2 import PATCH, DinoV2
 
-PICTURE = 128
-PATCHES = 8
+PICTURE = 64
+"""Side of the pictures that are drawn by default, pixels."""
 WIDTH = 48
 CHANNELS = {4: 32, 8: 32, 16: 32, 32: 32, 64: 24, 128: 16}
 
 
 class SmallAvatarNetwork(nn.Module):
-    """Draws 128-pixel pictures from a 64-pixel feature map and one Gaussian a vertex.
+    """Draws small pictures from a feature map of half their side and one Gaussian a vertex.
 
     Args:
         vertices: of the rig.
+        picture: side of the pictures, 64 or 128 pixels.
     """
 
-    def __init__(self, vertices: int) -> None:
+    def __init__(self, vertices: int, picture: int = PICTURE) -> None:
         super().__init__()
-        backbone = DinoV2(WIDTH, 4, 4, trained_patches=PATCHES)
+        self.patches = picture // 16
+        backbone = DinoV2(WIDTH, 4, 4, trained_patches=self.patches)
         self.base_model = DinoBase(backbone, WIDTH, (WIDTH, WIDTH, WIDTH, WIDTH))
         self.head_base = nn.Parameter(torch.randn(vertices, WIDTH))
         self.gs_generator_g = LinearGaussians(2 * WIDTH, width=64)
         self.gs_generator_l0 = ConvGaussians(WIDTH, width=32)
         self.gs_generator_l1 = ConvGaussians(WIDTH, width=32)
-        self.upsampler = StyleUNet(size=PICTURE, channels=CHANNELS)
+        self.upsampler = StyleUNet(size=picture, channels=CHANNELS)
         nn.init.normal_(backbone.pos_embed, std=0.5)
         nn.init.normal_(backbone.cls_token, std=0.5)
+        _start_refiner(self.upsampler)
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> DinoFeatures:
-        """Features of pictures, resized to 112 pixels."""
-        side = PATCHES * PATCH
+        """Features of pictures, resized to whole patches."""
+        side = self.patches * PATCH
         return self.base_model(functional.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True))
 
     def gaussians(self, features: DinoFeatures, transform: Float[Tensor, "b 3 4"]) -> FeatureGaussians:
@@ -56,5 +59,23 @@ class SmallAvatarNetwork(nn.Module):
         return FeatureGaussians(means, join("colors"), join("opacities"), join("scales"), join("rotations"))
 
     def refine(self, features: Float[Tensor, "b c h w"], randomize_noise: bool = False) -> Float[Tensor, "b 3 h w"]:
-        """Splatted features to RGB 0..1."""
-        return self.upsampler(features, randomize_noise)
+        """Splatted features to RGB, about 0..1: the refiner's departure from grey is added to the splatted colours.
+
+        Otherwise than in GAGAvatar, whose refiner makes the whole picture: that takes more teaching than minutes allow.
+        """
+        return features[:, :3] + self.upsampler(features, randomize_noise) - 0.5
+
+
+@torch.no_grad()
+def _start_refiner(refiner: StyleUNet) -> None:
+    """StyleGAN2's start (Karras et al. 2020): styles and conditions begin as a factor of one, RGB begins near grey.
+
+    From torch's own initialisation the picture saturates within a few steps and never learns again.
+    """
+    for name, parameter in refiner.named_parameters():
+        if name.endswith("modulation.bias") or ("condition_scale" in name and name.endswith("2.bias")):
+            parameter.fill_(1.0)
+        elif name.endswith("modulation.weight") or (name.startswith("condition_") and name.endswith("2.weight")):
+            parameter.mul_(0.3)
+        elif name.startswith("stylegan_decoder.to_rgb") and name.endswith("modulated_conv.weight"):
+            parameter.mul_(0.1)
