@@ -346,7 +346,7 @@ def other_pythons() -> dict[tuple[int, int], str]:
 
 def test(selected: list[str], pytest_arguments: list[str]) -> int:
     """Run every lane, one after another; returns the number of lanes that failed."""
-    python = setup(("demo", "test", "dev"))
+    python = setup(("demo", "training", "test", "dev"))
     lanes = {
         "static": lambda: static_checks(python),
         "resolve": lambda: resolve_for_other_pythons(python),
@@ -390,7 +390,7 @@ def resolve_for_other_pythons(python: Path) -> None:
         say(f"resolving the backend's dependencies for Python 3.{minor}")
         run(
             python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run", "--ignore-installed",
-            "--only-binary=:all:", "--python-version", f"3.{minor}", "--target", BUILD / "resolve", *requirements(("demo",)),
+            "--only-binary=:all:", "--python-version", f"3.{minor}", "--target", BUILD / "resolve", *requirements(("demo", "training")),
         )  # fmt: skip
 
 

@@ -85,9 +85,9 @@ CATALOGUE: tuple[Known, ...] = (
     ),
     Known(
         name="omg-avatar", use="reconstructor OMG-Avatar", licence="academic research only (its README)", file="omg_ckpt.pt",
-        source="https://github.com/JianqiangRen/OMG-Avatar", tensors=686,
+        source="https://github.com/JianqiangRen/OMG-Avatar",
         terms="no commercial use; FLAME's data is inside, so FLAME's licence holds too",
-        shapes=({"head_base": (5023, 256), "base_dino_model.dino_model.pos_embed": (1, 1370, 768)},),
+        shapes=({"base_dino_model.dino_model.pos_embed": (1, 1370, 768), "gs_shoulder_generator.gaussian_conv.6.weight": (41, 128, 1, 1)},),
     ),
     _dino("s", "S", 384, 88_283_115, "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),
     _dino("b", "B", 768, 346_378_731, "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73"),
