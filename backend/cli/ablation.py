@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .adapt import Watcher, tracked_person, users_network
 from .output import TerminalListener, emit, json_option
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def ablation(
     if threads:
         torch.set_num_threads(threads)
     with TerminalListener("ablation", quiet=as_json) as terminal:
-        listener = _Watcher(terminal)
+        listener = Watcher(terminal)
         work = _tracked(frames, person, rig, seed) if frames else _drawn(rig, teach, seed, listener)
         chosen = [v.strip() for v in variants.split(",")] if variants else _all(bool(work["others"]))
         settings = replace(work["settings"], seed=seed)
@@ -64,20 +65,7 @@ def _all(several: bool) -> list[str]:
     return [name for name in VARIANTS if several or name != "reptile"]
 
 
-class _Watcher:
-    """The terminal's bar for the parts that personalization tells it about."""
-
-    def __init__(self, terminal: TerminalListener) -> None:
-        self._terminal = terminal
-
-    def progress(self, fraction: float, stage: str, text: str = "") -> None:
-        self._terminal.progress(fraction, stage, text)
-
-    def learned(self, point: object) -> None:
-        pass
-
-
-def _drawn(rig: str, steps: int, seed: int, listener: _Watcher) -> dict[str, Any]:
+def _drawn(rig: str, steps: int, seed: int, listener: Watcher) -> dict[str, Any]:
     from backend.personalize.demonstration import META, SETTINGS, demonstration
     from backend.rig import load_rig
 
@@ -86,24 +74,10 @@ def _drawn(rig: str, steps: int, seed: int, listener: _Watcher) -> dict[str, Any
 
 
 def _tracked(folder: Path, person: int, rig: str, seed: int) -> dict[str, Any]:
-    import torch
-
-    from backend.models.gagavatar.checkpoint import gagavatar_weights, load_network
     from backend.personalize.adapt import AdaptSettings
-    from backend.personalize.frames import frames_of_views
-    from backend.protocol.errors import LookalikeError
-    from backend.rig import load_rig
-    from backend.training.data.gagavatar_track import TrackedLmdb
 
-    network = load_network(gagavatar_weights(), perceptual=True)
-    head = load_rig(rig)
-    footage = TrackedLmdb(folder, head, 512)
-    if person >= len(footage.people):
-        raise LookalikeError(f"{folder}: has {len(footage.people)} people, no number {person}", "correct --person")
-    views = [footage.view(person, index) for index in range(footage.frames(person))]
-    frames = frames_of_views(views, head)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return {"network": network.to(device), "person": frames, "others": [], "settings": AdaptSettings(seed=seed), "meta": None}
+    network, frames = users_network(), tracked_person(folder, person, rig)
+    return {"network": network, "person": frames, "others": [], "settings": AdaptSettings(seed=seed), "meta": None}
 
 
 def _measures() -> Measures:
