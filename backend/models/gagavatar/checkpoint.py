@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from backend.models.networks import check_state
+from backend.models.networks import StyleUNet, check_state
 from backend.protocol.errors import WeightsError
 from backend.weights.store import read_state, weights_path
 
@@ -14,7 +18,7 @@ from .network import GAGAvatarNetwork
 
 MODEL = "gagavatar"
 """Name in the catalogue of weights."""
-PERCEPTUAL = "percep_loss."
+PERCEPTUAL, REFINER = "percep_loss.", "upsampler."
 
 
 def gagavatar_weights() -> Path:
@@ -41,13 +45,52 @@ def load_network(path: str | Path, perceptual: bool = False) -> GAGAvatarNetwork
         state = {key: value for key, value in state.items() if not key.startswith(PERCEPTUAL)}
     with torch.device("meta"):  # a wrong file is told before memory is taken for the right one
         check_state(GAGAvatarNetwork(perceptual), state, path.name)
+    network = GAGAvatarNetwork(perceptual)
+    network.load_state_dict(_checked(state, path.name), assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def load_refiner(path: str | Path) -> StyleUNet:
+    """Only the refiner of a file that `load_network` reads, for avatars that are there already; the last one is kept.
+
+    Raises:
+        WeightsError: as `load_network`.
+    """
+    path = Path(path)
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
+    return _refiner(path, changed)
+
+
+@lru_cache(maxsize=1)
+def _refiner(path: Path, changed: int) -> StyleUNet:
+    """`changed` is when the file was written, so that another file of the same name is read anew."""
+    state = _part(path, REFINER)
+    with torch.device("meta"):
+        check_state(StyleUNet(), state, path.name)
+    net = StyleUNet()
+    net.load_state_dict(_checked(state, path.name), assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _part(path: Path, prefix: str) -> dict[str, Tensor]:
+    """Tensors whose names begin so, without it; of a .safetensors file only these are read."""
+    if path.suffix != ".safetensors":
+        return {key.removeprefix(prefix): value for key, value in read_state(path).items() if key.startswith(prefix)}
+    try:
+        with safe_open(path, "pt") as file:
+            return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path.name}: not a readable .safetensors ({error})", "add the checkpoint again") from error
+
+
+def _checked(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors in single precision, after a look at their values."""
     for key, value in state.items():
         if not value.is_floating_point():
-            raise WeightsError(
-                f"{path.name}: {key} holds {value.dtype} where numbers with a fraction belong", "choose the checkpoint itself"
-            )
+            raise WeightsError(f"{name}: {key} holds {value.dtype} where numbers with a fraction belong", "choose the checkpoint itself")
         if not torch.isfinite(value).all():
-            raise WeightsError(f"{path.name}: {key} holds numbers that are not finite", "download the file again")
-    network = GAGAvatarNetwork(perceptual)
-    network.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
-    return network.eval().requires_grad_(False)
+            raise WeightsError(f"{name}: {key} holds numbers that are not finite", "download the file again")
+    return {key: value.float() for key, value in state.items()}

@@ -23,7 +23,7 @@ from backend.splats.rasterization import rasterization
 from backend.tracking.fit import Fit
 from backend.tracking.portrait import Portrait
 
-from .checkpoint import gagavatar_weights, load_network
+from .checkpoint import gagavatar_weights, load_network, load_refiner
 from .network import FLAME_VERTICES, FeatureGaussians, GAGAvatarNetwork
 from .splats import POOLS, avatar_splats, pooled
 
@@ -85,7 +85,7 @@ class GAGAvatar:
     ) -> F32:
         """See `backend.models.interface.Refining`."""
         colors = _feature(avatar, FEATURES.format(lod))
-        refiner = load_network(self._path()).upsampler.to(self.device)
+        refiner = load_refiner(self._path()).to(self.device)
         size = refiner.size
         splats = Posable(avatar, lod).pose(expression, pose)
         if len(colors) != len(splats):
