@@ -243,11 +243,14 @@ def test_released_names_and_shapes(shared):
 
 def test_missing_weights_say_where_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_DATA", str(tmp_path))
+    monkeypatch.delenv("LOOKALIKE_OMG", raising=False)
     with pytest.raises(WeightsError) as error:
         omg_reconstructor.omg_weights()
     assert "omg_ckpt.pt" in str(error.value)
     assert "academic" in str(error.value)
     assert "academic" in reconstructor("omg").licence
+    monkeypatch.setenv("LOOKALIKE_OMG", str(tmp_path / "own.safetensors"))
+    assert omg_reconstructor.omg_weights() == tmp_path / "own.safetensors"
 
 
 class Recorder(Silent):

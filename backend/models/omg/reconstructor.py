@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from .splats import head_splats, shoulder_splats, vertex_bindings
 
 logger = logging.getLogger(__name__)
 
+OWN_WEIGHTS = "LOOKALIKE_OMG"
+"""Environment variable: path of weights to use instead of the released ones."""
 LEVEL_SHARES = (0.7, 0.8, 0.98)
 """How much of the whole job is done when each level is."""
 
@@ -119,13 +122,16 @@ class OMG:
 
 
 def omg_weights() -> Path:
-    """The released checkpoint in the models folder.
+    """The file that LOOKALIKE_OMG names (one's own network), or the released checkpoint in the models folder.
 
     Raises:
         WeightsError: it is not there; says where to get it and on which terms.
     """
     from backend.weights.store import weights_path
 
+    own = os.environ.get(OWN_WEIGHTS)
+    if own:
+        return Path(own).expanduser()
     try:
         return weights_path("omg-avatar")
     except WeightsError as error:
