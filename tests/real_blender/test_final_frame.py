@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,3 +36,42 @@ def test_f12_looks_like_the_viewport(final) -> None:
 def test_view_transform_was_noticed_without_saving(final) -> None:
     assert final.findings["baked"]
     assert final.findings["bounces"] >= 256
+
+
+FARMS = {
+    "flamenco": "-b -y {blend} --render-output {out}/###### --render-format PNG --render-frame 4..5",
+    "flamenco, an earlier chunk later": "-b -y {blend} --render-output {out}/###### --render-format PNG --render-frame 2..2",
+    "opencue": "-b -noaudio {blend} -o {out}/###### -F PNG -f 4",
+    "cgru": "-b {blend} -y -E CYCLES -o {out}/###### -F PNG -s 2 -e 4 -j 2 -a",
+}
+"""Command lines as the farms' own sources have them (docs/rendering.md), with frames out of order."""
+
+
+@pytest.fixture(scope="module")
+def farmed(blender, share, final) -> dict[str, dict[int, np.ndarray]]:
+    """Frames of each command line, from a copy of the shot in another folder, on nodes without the add-on."""
+    assert final.findings["ready"] == ["FINISHED"]
+    moved = share / "farm" / "moved"
+    shutil.rmtree(moved.parent, ignore_errors=True)
+    shutil.copytree(share / "out-final_frame" / "shot", moved)
+    made = {}
+    for number, (name, line) in enumerate(FARMS.items()):
+        out = moved / str(number)
+        words = line.replace("{blend}", "{share}/farm/moved/shot.blend").replace("{out}", f"{{share}}/farm/moved/{number}").split()
+        blender.headless(share, tuple(words))
+        made[name] = {int(path.stem): np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255 for path in sorted(out.glob("*.png"))}
+    return made
+
+
+def test_farms_command_lines_render_their_frames(farmed) -> None:
+    frames = {name: list(pictures) for name, pictures in farmed.items()}
+    assert frames == {"flamenco": [4, 5], "flamenco, an earlier chunk later": [2], "opencue": [4], "cgru": [2, 4]}
+
+
+def test_farms_agree_on_each_frame(farmed) -> None:
+    for frame, names in ((4, ("flamenco", "opencue", "cgru")), (2, ("flamenco, an earlier chunk later", "cgru"))):
+        first, *others = (farmed[name][frame] for name in names)
+        assert (first[..., 3] > 0.9).mean() > 0.05, "the avatar is there without the add-on"
+        for other in others:
+            assert np.abs(first - other).max() < 3 / 255
+    assert np.abs(farmed["cgru"][2] - farmed["cgru"][4]).mean() > 0.02, "and moves"
