@@ -18,7 +18,7 @@ FINISHED, CANCELLED, RUNNING = {"FINISHED"}, {"CANCELLED"}, {"RUNNING_MODAL"}
 class Telling:
     """Reports in the user's language."""
 
-    def tell(self, text: str, kind: str = "INFO", **values: object) -> set[str]:
+    def tell(self, text: str, kind: str = "INFO", /, **values: object) -> set[str]:
         """Report a text, its {places} filled, and return what `execute` returns then: errors cancel."""
         self.report({kind}, said(text, **values))  # type: ignore[attr-defined]
         return CANCELLED if kind == "ERROR" else FINISHED

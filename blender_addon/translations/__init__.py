@@ -34,7 +34,7 @@ def unregister() -> None:
     bpy.app.translations.unregister(_NAME)
 
 
-def said(text: str, **values: object) -> str:
+def said(text: str, /, **values: object) -> str:
     """A text of ours in the interface's language, with its {places} filled after translation."""
     translated = bpy.app.translations.pgettext_iface(text, CONTEXT)
     return translated.format(**values) if values else translated

@@ -207,6 +207,12 @@ OPTIONS = {
     # rendering
     "Save": "保存",
     "Shadows in Viewport": "视图中的阴影",
+    "Use Look": "使用外观",
+    "Show this avatar's splats by a material that follows its look, or as Blender shows splats": (
+        "用跟随外观的材质显示此头像的泼溅点，或按 Blender 自身的方式显示"
+    ),
+    "Use": "使用",
+    "As Blender Shows Splats": "按 Blender 自身方式",
     "Set Up Avatar Layers": "设置头像图层",
     "Render the avatars into a view layer of their own, with alpha, depth and cryptomatte, cut by what stands before them": (
         "将头像渲染到单独的视图层，带 alpha、深度和 Cryptomatte，并按前方物体裁切"

@@ -56,6 +56,7 @@ def act(avatar: Path, photo: Path, take: Path | None, scratch: Path) -> tuple[Pa
 
 def save(picture: Image.Image, target: Path) -> None:
     picture = picture.convert("RGB")
+    picture = picture.crop(picture.getbbox())  # a window may be smaller than its screen
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
     picture.save(target, quality=85, optimize=True)

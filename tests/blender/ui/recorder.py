@@ -69,7 +69,9 @@ class Recorder:
         assert value in data.bl_rna.properties[name].enum_items
         self.drawn.append(f"enum {name} {text}")
 
-    def operator(self, name: str, text: str | None = None, icon: str = "NONE", emboss: bool = True, depress: bool = False) -> Any:
+    def operator(
+        self, name: str, text: str | None = None, icon: str = "NONE", emboss: bool = True, depress: bool = False, translate: bool = True
+    ) -> Any:
         assert icon in ICONS, icon
         category, _, operator = name.partition(".")
         kind = getattr(getattr(bpy.ops, category), operator).get_rna_type()
