@@ -228,6 +228,9 @@ def _footprints(file: Fixture, gaussians: FeatureGaussians, driver: Tensor) -> I
     yield mean_error("gaga_end_to_end/radius.every_37th", prints.radius[::37], stored, 0.005)
     drawn = (stored > 0) & (prints.radius[::37] > 0)
     yield compare("gaga_end_to_end/xy.every_37th (drawn)", prints.xy[::37][drawn], file["xy.every_37th"][drawn], 2e-2)
+    centres = prints.xy.astype(np.float64)
+    summary = [centres.mean(), centres.std(), centres.min(), centres.max()]
+    yield compare("gaga_end_to_end/xy.every_37th.stats", summary, file["xy.every_37th.stats"], 2e-2)
     mean, largest, culled, pairs = file["radius_stats"]
     got = [prints.radius.mean(), prints.radius.max(), (prints.radius == 0).sum(), prints.tiles.sum()]
     yield compare("gaga_end_to_end/radius_stats (relative)", np.divide(got, [mean, largest, max(culled, 1), pairs]),
