@@ -207,7 +207,7 @@ def _geometry(fixture: Fixture, mesh: RegisterMesh, vertices: NDArray, camera: N
     label = "lora_register"
     listed, pixels = _listed(fixture)
     seen = np.flatnonzero(visible_vertices(vertices, mesh.faces, camera_centre(camera, QUIRKS)))
-    yield Row(f"{label}/visible (vertices that differ)", float(len(np.setxor1d(seen, fixture["visible"]))), 2.0, len(fixture["visible"]))
+    yield Row(f"{label}/visible (vertices that differ)", float(len(np.setxor1d(seen, fixture["visible"]))), 5.0, len(fixture["visible"]))
     points = project(vertices, camera, SIZE)
     yield from whole(fixture, "projected", points, (slice(None, None, 5),), 3e-4)
     fine = project(mesh.refine(vertices)[listed], camera, SIZE)

@@ -198,3 +198,28 @@ def test_meta_learning_moves_the_start_and_leaves_the_network(network, frames):
     start = reptile(network, [frames], ReptileSettings(outer=2, inner=2, batch=1, rate=4e-3, step=1e-3), SETTINGS)
     assert base_digest(network) == digest
     assert max(float(pair.b.abs().max()) for pair in start.values()) > 0
+
+
+def test_the_command_prints_the_table_and_leaves_pictures(network, frames, monkeypatch, tmp_path, capsys):
+    from backend.cli.main import run
+    from backend.personalize import demonstration as shown
+
+    made = shown.Demonstration(network, frames, [frames])
+    monkeypatch.setattr(shown, "demonstration", lambda *a, **k: made)
+    monkeypatch.setattr(shown, "SETTINGS", SETTINGS)
+    assert run(["ablation", "--variants", "base,lora", "--iterations", "1", "-o", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "generic model" in told
+    assert "LoRA" in told
+    assert (tmp_path / "out" / "table.txt").read_text().strip() == told.strip()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"table.txt", "table.json", "held_out.png"}
+    assert run(["ablation", "--variants", "magic"]) == 1
+    assert "no variant is called 'magic'" in capsys.readouterr().err
+
+
+def test_adapting_without_the_checkpoint_says_where_to_get_it(monkeypatch, tmp_path, capsys):
+    from backend.cli.main import run
+
+    monkeypatch.setenv("LOOKALIKE_DATA", str(tmp_path))
+    assert run(["adapt", str(tmp_path), "-o", str(tmp_path / "me.safetensors"), "--rig", "builtin"]) == 1
+    assert "GAGAvatar" in capsys.readouterr().err
