@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from backend.models.networks import StyleUNet
 from backend.models.networks.state import check_state
 from backend.protocol.errors import WeightsError
 from backend.rig.rig import Rig
-from backend.weights.store import read_state
 from backend.weights.torch_file import read_torch_file
 
 from .config import OMGConfig
@@ -61,31 +61,42 @@ def load_network(path: str | Path, rig: Rig) -> tuple[OMGAvatar, list[str]]:
 
 
 def load_refiner(path: str | Path) -> StyleUNet:
-    """Only the refiner of a file that `load_network` reads, for avatars that are there already; evaluation mode, on the CPU.
+    """Only the refiner of a file that `load_network` reads, for avatars that are there already; the last one is kept.
 
     Raises:
         WeightsError: as `load_network`.
     """
     path = Path(path)
-    state, meta = _read(path)
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
+    return _refiner(path, changed)
+
+
+@lru_cache(maxsize=1)
+def _refiner(path: Path, changed: int) -> StyleUNet:
+    """`changed` is when the file was written, so that another file of the same name is read anew."""
+    state, meta = _read(path, REFINER)
     sizes = _sizes(meta, path.name) if meta.get(MODEL) == OMG else {"refiner": "paper", "size": OMGConfig.size}
     net = make_refiner(sizes["refiner"], sizes["size"])
-    own = {key.removeprefix(REFINER): value for key, value in state.items() if key.startswith(REFINER)}
+    own = {key.removeprefix(REFINER): value for key, value in state.items()}
     check_state(net, own, path.name)
     net.load_state_dict(own, assign=True)
     return net.eval().requires_grad_(False)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors in float32, and what is said about them: meta_cfg, or a safetensors file's metadata."""
+def _read(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors whose names begin with `part`, in float32, and what is said about them: meta_cfg, or a safetensors file's metadata."""
     if path.suffix == ".safetensors":
-        state, meta = read_state(path), _metadata(path)
+        state, meta = _read_safetensors(path, part)
     else:
         content = read_torch_file(path)
         inner = content.get("model", content) if isinstance(content, Mapping) else None
         if not isinstance(inner, Mapping) or not all(isinstance(value, Tensor) for value in inner.values()):
             raise WeightsError(f"{path.name}: holds no state dict", "choose omg_ckpt.pt")
-        state, meta = dict(inner), content.get("meta_cfg", {})
+        state = {str(key): value for key, value in inner.items() if str(key).startswith(part)}
+        meta = content.get("meta_cfg", {})
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise WeightsError(f"{path.name}: {key} holds numbers that are not finite", "download the file again")
@@ -93,10 +104,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return whole, dict(meta) if isinstance(meta, Mapping) else {}
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _read_safetensors(path: Path, part: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
-            return dict(file.metadata() or {})
+            names = [key for key in file.keys() if key.startswith(part)]  # noqa: SIM118 - not a dict
+            return {key: file.get_tensor(key) for key in names}, dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path.name}: not a readable .safetensors ({error})", "download or convert the file again") from error
 
