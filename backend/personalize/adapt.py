@@ -142,9 +142,10 @@ def adapt(network: nn.Module, frames: PersonFrames, settings: AdaptSettings | No
     Raises:
         FaceError: frames of two people, or a frame that does not show the head.
         Cancelled: by the listener, before anything was better than the base.
-        LearningError: the loss was not finite, or nothing was better than the base on the held-out frames.
+        LearningError: pictures or rig do not fit the network, the loss was not finite, or the held-out frames got no better.
     """
     settings, listener = settings or AdaptSettings(), listener or Silent()
+    check_fit(network, frames)
     if settings.one_person:
         check_one_person(frames)
     listener.progress(0.0, "personalize", "reading the base model")
@@ -168,6 +169,21 @@ def adapt(network: nn.Module, frames: PersonFrames, settings: AdaptSettings | No
         registers=outcome.bridge if settings.keep_registers and settings.bridge == "registers" else None,
         facts=_facts(outcome, settings, frames),
     )
+
+
+def check_fit(network: nn.Module, frames: PersonFrames) -> None:
+    """See that pictures and rig are those that the network is made for.
+
+    Raises:
+        LearningError: another size, or another rig.
+    """
+    size = getattr(getattr(network, "upsampler", None), "size", frames.size)
+    if size != frames.size:
+        raise LearningError(f"the pictures are {frames.size} pixels, this network draws {size}", f"give pictures of {size} pixels")
+    table = getattr(network, "head_base", None)
+    count = len(frames.frames[0].vertices)
+    if table is not None and len(table) != count:
+        raise LearningError(f"the frames' rig has {count} vertices, this network's has {len(table)}", "track with the network's rig")
 
 
 _CANCELLED = "cancelled"

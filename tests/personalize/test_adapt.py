@@ -154,6 +154,13 @@ def test_nothing_better_is_refused(network, frames):
         adapt(network, frames, replace(SETTINGS, iterations=2, rate=0.0, bridge="none"))
 
 
+def test_pictures_or_rig_of_another_network_are_refused(network, frames):
+    with pytest.raises(LearningError, match=r"96 vertices.*has 10"):
+        adapt(SmallAvatarNetwork(10), frames)
+    with pytest.raises(LearningError, match="64 pixels, this network draws 128"):
+        adapt(SmallAvatarNetwork(96, 128), frames)
+
+
 def test_one_photo_is_refused():
     vertices, faces = sphere(8, 12)
     frame = Frame(np.zeros((64, 64, 3), np.float32), np.ones((64, 64), np.float32), vertices, camera(0, 0, 0, 10.0), "only.jpg")
