@@ -17,6 +17,8 @@ from backend.protocol.errors import LookalikeError
 COMMANDS = {
     "serve": "serve",
     "reconstruct": "reconstruct",
+    "personalize": "personalize",
+    "adapters": "adapters",
     "render": "render",
     "export": "export",
     "import": "import_",
@@ -40,6 +42,8 @@ COMMANDS = {
 HELP = {
     "serve": "Run the backend that Blender talks to.",
     "reconstruct": "Portraits of one person -> avatar file.",
+    "personalize": "Refine an avatar by photos or a video of its person.",
+    "adapters": "Refinements in an avatar file: list, switch, merge, remove.",
     "render": "Picture or turntable of an avatar.",
     "export": "Avatar -> .ply or .spz (3D Gaussian splats), .glb, LAM's web zip.",
     "import": "A .glb that Lookalike wrote -> avatar file.",

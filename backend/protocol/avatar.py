@@ -101,6 +101,25 @@ class Driver:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A refinement of an avatar: a difference to its splats that can be switched (see `adapters`).
+
+    Attributes:
+        name: unique in its avatar. kind: what made it, e.g. "photometric". created: ISO 8601 UTC.
+        enabled: whether it shows.
+        facts: JSON-able: photos, steps, figures on what was held out.
+        levels: for each level the float16 differences of `adapters.FIELDS`.
+    """
+
+    name: str
+    kind: str
+    created: str
+    enabled: bool
+    facts: dict[str, object]
+    levels: tuple[dict[str, NDArray[np.float16]], ...]
+
+
+@dataclass(frozen=True)
 class Avatar:
     """One identity: rig, splats for each level of detail, shoulders and provenance.
 
@@ -112,6 +131,7 @@ class Avatar:
         provenance: JSON-able facts: name, source image sha256, model, weights and licences,
             consent statement, creation time (ISO 8601 UTC), software version.
         features: what a network's refiner needs beside the splats, by name, float16 or float32; mostly empty.
+        adapters: refinements, on or off; `lods` show those that are on. base: the levels without them, empty where there are none.
     """
 
     rig: RigArrays
@@ -120,6 +140,8 @@ class Avatar:
     drivers: tuple[Driver, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
     features: dict[str, NDArray[np.floating]] = field(default_factory=dict)
+    adapters: tuple[Adapter, ...] = ()
+    base: tuple[SplatArrays, ...] = ()
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """The `.lookalike` file: one safetensors file, versioned, bounded, written atomically.
 
 Tensors: ``rig/<field>``, ``lod0/<field>`` ... ``lod2/<field>``, ``shoulders/<field>``,
-``driver<i>/pose|world_to_camera|intrinsics``, and ``features/<name>`` where a network's refiner needs them.
+``driver<i>/pose|world_to_camera|intrinsics``, and ``features/<name>`` where a network's refiner needs them,
+and ``adapter<i>/lod<k>/<field>`` for refinements, which are differences to the levels (see `adapters`).
 The metadata key ``lookalike`` holds one JSON object with the format version, names, drivers' expressions and
 sizes, and the provenance.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load, save
 
+from .adapters import adapter_header, adapter_tensors, base_of, read_adapters, with_adapters
 from .avatar import Avatar, Driver, RigArrays, SplatArrays
 from .errors import AvatarFileError
 
@@ -67,8 +69,10 @@ def read_avatar(path: str | os.PathLike[str]) -> Avatar:
 def encode_avatar(avatar: Avatar) -> bytes:
     """The file's bytes; also the payload of the wire's `result`."""
     tensors = {f"rig/{f}": getattr(avatar.rig, f) for f in RIG_FIELDS}
-    for name, splats in [*((f"lod{i}", s) for i, s in enumerate(avatar.lods)), ("shoulders", avatar.shoulders)]:
+    for name, splats in [*((f"lod{i}", s) for i, s in enumerate(base_of(avatar))), ("shoulders", avatar.shoulders)]:
         tensors.update(splat_tensors(name, splats))
+    for i, adapter in enumerate(avatar.adapters):
+        tensors.update(adapter_tensors(i, adapter))
     for i, driver in enumerate(avatar.drivers):
         tensors[f"driver{i}/pose"] = driver.pose
         tensors[f"driver{i}/world_to_camera"] = driver.world_to_camera
@@ -82,6 +86,7 @@ def encode_avatar(avatar: Avatar) -> bytes:
         "lods": len(avatar.lods),
         "drivers": [{"expression": d.expression, "size": d.size} for d in avatar.drivers],
         "provenance": avatar.provenance,
+        "adapters": [adapter_header(adapter) for adapter in avatar.adapters],
     }
     arrays = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
     return save(arrays, metadata={"lookalike": json.dumps(header, allow_nan=False)})
@@ -123,9 +128,11 @@ def decode_avatar(data: bytes, name: str = "avatar") -> Avatar:
             check_driver(driver, len(rig.joints))
         for splats in (*lods, shoulders):
             check_splats(splats, len(rig.faces))
+        adapters = read_adapters(header.get("adapters", []), tensors, lods)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise AvatarFileError(f"{name}: not a valid avatar ({error})") from error
-    return Avatar(rig, lods, shoulders, drivers, provenance, features)
+    avatar = Avatar(rig, lods, shoulders, drivers, provenance, features)
+    return with_adapters(avatar, adapters) if adapters else avatar
 
 
 def read_header(data: bytes, name: str = "avatar") -> dict:

@@ -72,12 +72,24 @@ class Reconstruct(Body):
 
 @dataclass(frozen=True)
 class Personalize(Body):
-    """Adapt an avatar to more portraits. Payload: `avatar` uint8 [n] (a .lookalike) and `portrait0`, ... as in `Reconstruct`."""
+    """Adapt an avatar to photos of its person, or to one video. Payload: `avatar` uint8 [n] (a .lookalike) and `portrait0`, ...
+    as in `Reconstruct`.
+
+    Beside `Progress` come `LodReady` as a level improves and `Preview` with the curve of the work; the `Result`'s payload is the
+    avatar's file with one more adapter. A first `Cancel` of the running job keeps the best so far and still ends it with a
+    `Result`, or with "cancelled" where nothing was better yet; a second one ends it at once.
+
+    Attributes:
+        steps: of the level that is refined in full.
+        rig: the parametric head that the avatar stands on, as in `Reconstruct`.
+    """
 
     KIND: ClassVar[str] = "personalize"
     portraits: tuple[str, ...]
     faces: tuple[int | None, ...] = ()
     consent: str = ""
+    steps: int = 500
+    rig: str = "builtin"
 
 
 @dataclass(frozen=True)

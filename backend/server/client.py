@@ -29,6 +29,7 @@ from backend.protocol.messages import (
     JobInfo,
     Jobs,
     ListJobs,
+    Personalize,
     Preview,
     Reconstruct,
     Render,
@@ -144,6 +145,26 @@ class Client:
         body = Reconstruct(names, tuple(faces), rig, model, name, consent)
         return self.wait(self.connection.send(body, portrait_payload(files)), on_event, timeout)
 
+    def personalize(
+        self,
+        avatar: bytes,
+        photos: Sequence[Photo],
+        *,
+        faces: Sequence[int | None] = (),
+        steps: int = 500,
+        rig: str = "builtin",
+        on_event: Callable[[Message], None] | None = None,
+        timeout: float | None = None,
+    ) -> Finished:
+        """An avatar file's bytes adapted to photos, or to one video, of its person; `on_event` sees levels and curve on the way.
+
+        Raises:
+            LookalikeError: of the class that the backend raised; code "no_improvement" where the photos do not help.
+        """
+        names, files = _read(photos)
+        body = Personalize(names, tuple(faces), steps=steps, rig=rig)
+        return self.wait(self.connection.send(body, portrait_payload(files, avatar=avatar)), on_event, timeout, last=(Result,))
+
     def track(
         self,
         photos: Sequence[Photo],
@@ -185,8 +206,14 @@ class Client:
         while self.connection.status.state == "ready" and time.monotonic() < end:
             time.sleep(0.01)
 
-    def wait(self, request: str, on_event: Callable[[Message], None] | None = None, timeout: float | None = None) -> Finished:
-        """Wait for the last event of a request.
+    def wait(
+        self,
+        request: str,
+        on_event: Callable[[Message], None] | None = None,
+        timeout: float | None = None,
+        last: tuple[type[Body], ...] = (Result, Preview),
+    ) -> Finished:
+        """Wait for the last event of a request, which is one of the kinds `last`.
 
         Raises:
             LookalikeError: the job's error; BackendError also where `timeout` seconds pass.
@@ -197,7 +224,7 @@ class Client:
             if on_event is not None:
                 on_event(message)
             body = message.body
-            if isinstance(body, (Result, Preview)) or (isinstance(body, Jobs) and body.jobs and body.jobs[0].state == "done"):
+            if isinstance(body, last) or (isinstance(body, Jobs) and body.jobs and body.jobs[0].state == "done"):
                 return Finished(message.job, message.body, message.payload or memoryview(b""), message)
 
     def _answer(self, request: str, timeout: float | None) -> Message:

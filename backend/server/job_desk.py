@@ -11,7 +11,20 @@ from backend.protocol.arrays import portrait_payload, portraits_from_message
 from backend.protocol.errors import BackendError, LookalikeError, ProtocolError
 from backend.protocol.exchange import map_file
 from backend.protocol.frames import Message
-from backend.protocol.messages import Body, Cancel, Error, LodReady, Preview, Progress, Reconstruct, Render, Result, RigReady, Track
+from backend.protocol.messages import (
+    Body,
+    Cancel,
+    Error,
+    LodReady,
+    Personalize,
+    Preview,
+    Progress,
+    Reconstruct,
+    Render,
+    Result,
+    RigReady,
+    Track,
+)
 
 from .exchange_folder import ExchangeFolder
 from .jobs import MAX_JOB_SECONDS, Job, JobQueue, Owner, Part
@@ -20,7 +33,10 @@ from .worker_process import WorkerProcess
 CANCEL_SECONDS = 0.7
 """So long may the worker take to obey a cancel; then it is killed, which is still within the promised second."""
 
-OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND)
+KEEP_SECONDS = 20.0
+"""So long may it take to hand over the best so far of a personalization that was cancelled once."""
+
+OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND, Personalize.KIND)
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +63,7 @@ class JobDesk:
             BackendError: the queue or the disk is full, or a render names no avatar.
         """
         body = message.body
-        if isinstance(body, (Reconstruct, Track)):
+        if isinstance(body, (Reconstruct, Track, Personalize)):
             portraits_from_message(message, body.portraits)
             if body.faces and len(body.faces) != len(body.portraits):
                 raise ProtocolError(f"{message.kind}: {len(body.faces)} face choices for {len(body.portraits)} portraits")
@@ -66,11 +82,15 @@ class JobDesk:
         return job, position
 
     def cancel(self, job: Job) -> None:
-        """End a queued job now, a running one within a second; a finished one stays as it is."""
+        """End a queued job now, a running one within a second; a finished one stays as it is.
+
+        A personalization is asked for its best so far first, and dropped by a second cancel.
+        """
         if job.state == "queued":
             self._end(job, _CANCELLED)
-        elif job.state == "running" and job.cancel_by is None:
-            job.cancel_by = time.monotonic() + CANCEL_SECONDS
+        elif job.state == "running" and not (job.cancel_by is not None and job.dropped):
+            job.dropped = job.cancel_by is not None or not isinstance(job.body, Personalize)
+            job.cancel_by = time.monotonic() + (CANCEL_SECONDS if job.dropped else KEEP_SECONDS)
             self._worker.send(Message(Cancel(), job=job.id))
 
     def start_next(self) -> None:
@@ -130,7 +150,7 @@ class JobDesk:
     def _result_as_avatar(self, job_id: str, user: str) -> memoryview:
         """The payload of a `Render` that names a finished job in place of an avatar."""
         job = self.queue.get(job_id, user)
-        if "result" not in job.parts or not isinstance(job.body, Reconstruct):
+        if "result" not in job.parts or not isinstance(job.body, (Reconstruct, Personalize)):
             raise BackendError(f"job {job.id} has no avatar to render", "wait until it is done, or send the avatar")
         return portrait_payload([], avatar=bytes(map_file(self._exchange.path, job.parts["result"].file)))
 
@@ -142,7 +162,7 @@ class JobDesk:
             self._end(job, body)
         else:
             job.parts[_part_name(body)] = Part(body, message.shared, self._exchange.size(message.shared))
-            if isinstance(body, (Result, Preview)):
+            if isinstance(body, Result) or (isinstance(body, Preview) and isinstance(job.body, Render)):
                 self._end(job, None)
             self._tell(job, body, message.shared)
 
@@ -179,7 +199,7 @@ class JobDesk:
 def _job_name(body: Body) -> str:
     if isinstance(body, Reconstruct):
         return body.name or Path(body.portraits[0] if body.portraits else "").stem
-    return body.portraits[0] if isinstance(body, Track) and body.portraits else ""
+    return body.portraits[0] if isinstance(body, (Track, Personalize)) and body.portraits else ""
 
 
 def _part_name(body: Body) -> str:

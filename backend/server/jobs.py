@@ -37,7 +37,7 @@ class Job:
         body: the request.
         spool, spooled: exchange file that holds the request's arrays, or "", and its size.
         parts: by "rig", "lod0", ..., "result", in order of arrival.
-        cancel_by: when the worker must have answered a cancel (monotonic seconds), or None.
+        cancel_by: when the worker must have answered a cancel (monotonic seconds), or None. dropped: nothing of it is wanted any more.
     """
 
     owner: Owner
@@ -54,6 +54,7 @@ class Job:
     created: float = field(default_factory=time.time)
     started: float | None = None
     cancel_by: float | None = None
+    dropped: bool = False
     error: Error | None = None
     parts: dict[str, Part] = field(default_factory=dict)
 

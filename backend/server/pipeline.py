@@ -20,10 +20,11 @@ import numpy as np
 from backend.models.interface import Listener, Silent
 from backend.protocol.avatar import Avatar
 from backend.protocol.avatar_file import decode_avatar
-from backend.protocol.errors import LookalikeError
-from backend.protocol.messages import Reconstruct, Render, Track
+from backend.protocol.errors import Cancelled, LookalikeError
+from backend.protocol.messages import Personalize, Reconstruct, Render, Track
 
 if TYPE_CHECKING:
+    from backend.personalize.job import Personalized
     from backend.tracking import FaceChoiceError, Portrait, Tracker
 
 logger = logging.getLogger(__name__)
@@ -127,6 +128,34 @@ def render(avatar: bytes | Avatar, view: Render) -> np.ndarray:
     camera = portrait_camera(avatar, math.degrees(view.yaw), math.degrees(view.pitch), view.size)
     rgb, _ = draw(avatar, view.lod, camera, view.expression, pose, view.background)
     return (rgb * 255 + 0.5).astype(np.uint8)
+
+
+def personalize(avatar: bytes | Avatar, files: Sequence[File], request: Personalize, listener: Listener | None = None) -> Personalized:
+    """An avatar adapted to photos, or to one video, of its person (see `backend.personalize.job`).
+
+    Raises:
+        AvatarFileError: the bytes are no avatar.
+        ImageError, FaceError, RigError, WeightsError: what the user can mend; code "no_improvement" where photos do not help.
+        Cancelled: before there was anything better.
+    """
+    from backend.personalize.job import Wish
+    from backend.personalize.job import personalize as adapt
+    from backend.personalize.photometric import Enough, NoImprovementError
+    from backend.rig import load_rig
+    from backend.tracking import with_landmarks
+
+    listener = listener or Silent()
+    listener.progress(0.0, "load", request.rig)
+    avatar = decode_avatar(avatar) if isinstance(avatar, bytes) else avatar
+    rig = with_landmarks(load_rig(request.rig), _tracker())
+    try:
+        return adapt(avatar, files, Wish(request.faces, request.steps), rig, _tracker(), listener)
+    except Enough as error:
+        raise Cancelled("the job was cancelled before it had made anything better") from error
+    except NoImprovementError as error:
+        if error.data.get("stopped"):
+            raise Cancelled("the job was cancelled before it had made anything better") from error
+        raise
 
 
 def track(files: Sequence[File], request: Track, listener: Listener | None = None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

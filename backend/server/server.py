@@ -26,6 +26,7 @@ from backend.protocol.messages import (
     Hello,
     Jobs,
     ListJobs,
+    Personalize,
     Ping,
     Pong,
     Progress,
@@ -208,7 +209,7 @@ class Server:
 
     def _do(self, client: _Client, message: Message) -> None:
         body = message.body
-        if isinstance(body, (Reconstruct, Track, Render)):
+        if isinstance(body, (Reconstruct, Track, Render, Personalize)):
             job, position = self.desk.accept(client.owner, message)
             self._tell(client, Message(Accepted(position), job.request, job.id))
             self.desk.start_next()
@@ -222,8 +223,6 @@ class Server:
             self._fetch(client, message, body.parts)
         elif isinstance(body, Shutdown):
             self.stop("a client asked for it")
-        elif message.kind == "personalize":
-            raise BackendError("personalize is not offered by this backend", "give several portraits to reconstruct instead")
         else:
             raise ProtocolError(f"{message.kind} is not a request")
 

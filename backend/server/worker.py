@@ -20,16 +20,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from backend.protocol.arrays import lod_message, portraits_from_message, rig_message
 from backend.protocol.avatar import RigArrays, SplatArrays
 from backend.protocol.avatar_file import encode_avatar
 from backend.protocol.errors import Cancelled, LookalikeError
 from backend.protocol.exchange import map_file
 from backend.protocol.frames import Frame, Message, decode, encode
-from backend.protocol.messages import Body, Cancel, Error, Preview, Progress, Reconstruct, Render, Result, Track, Welcome
+from backend.protocol.messages import Body, Cancel, Error, Personalize, Preview, Progress, Reconstruct, Render, Result, Track, Welcome
 from backend.protocol.payload import pack
 
-OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND)
+OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND, Personalize.KIND)
 PROGRESS_SECONDS = 0.05
 """Progress events closer together than this are left out, unless the stage changes."""
 
@@ -54,6 +56,10 @@ class JobListener:
 
     def progress(self, fraction: float, stage: str, text: str = "") -> None:
         self._worker.obey()
+        if self._job in self._worker.content:
+            from backend.personalize.photometric import Enough
+
+            raise Enough
         now = time.monotonic()
         if stage != self._stage:
             self._close_stage(now)
@@ -70,6 +76,10 @@ class JobListener:
     def lod(self, level: int, splats: SplatArrays, shoulders: SplatArrays) -> None:
         body, payload = lod_message(level, splats, shoulders)
         self._worker.say_with(body, payload, self._job, f"lod{level}")
+
+    def curve(self, picture: np.ndarray) -> None:
+        """A picture of how the work goes, uint8 [H, W, 3]."""
+        self._worker.say_with(Preview("curve"), pack({"image": picture}), self._job, "preview")
 
     def finish(self) -> dict[str, float]:
         """Seconds of each stage, in order."""
@@ -91,6 +101,8 @@ class Worker:
 
     def __init__(self, pipeline: Any, exchange: Path, requests: BinaryIO, events: BinaryIO) -> None:
         self.cancelled: set[str] = set()
+        self.content: set[str] = set()  # jobs whose best so far the user wants, cancelled once
+        self._kept: set[str] = set()  # jobs that keep their best so far when cancelled
         self._pipeline, self._exchange = pipeline, exchange
         self._requests, self._events = requests, events
         self._saying = threading.Lock()
@@ -122,18 +134,35 @@ class Worker:
         self._in_a_line = False
 
     def say_with(self, body: Body, payload: Frame, job: str, part: str) -> None:
-        """An event whose arrays lie in the exchange folder as `JOB.PART`."""
+        """An event whose arrays lie in the exchange folder as `JOB.PART`.
+
+        A part that is said again takes the old one's place whole: who has mapped that still reads it. Where the system does
+        not allow it (Windows), the newer one is left out; another will follow.
+        """
         name = f"{job}.{part}"
-        (self._exchange / name).write_bytes(payload)
+        if (self._exchange / name).exists():
+            newer = self._exchange / f"{name}.new"
+            newer.write_bytes(payload)
+            try:
+                os.replace(newer, self._exchange / name)
+            except PermissionError:
+                newer.unlink()
+                return
+        else:
+            (self._exchange / name).write_bytes(payload)
         self.say(Message(body, job=job, shared=name))
 
     def _read(self) -> None:
         for line in self._requests:
             message = decode([line.rstrip(b"\n")])
-            if isinstance(message.body, Cancel):
+            if isinstance(message.body, Cancel) and message.job in self._kept - self.content:
+                self.content.add(message.job)
+            elif isinstance(message.body, Cancel):
                 self.cancelled.add(message.job)
                 self._nudge(message.job)
             else:
+                if isinstance(message.body, Personalize):
+                    self._kept.add(message.job)
                 self._jobs.put(message)
         os._exit(0)  # the server has gone or wants us gone; a job in the middle of native code cannot be asked
 
@@ -163,7 +192,8 @@ class Worker:
             self.say(Message(_bug(error), job=job))
         finally:
             self._current = ""
-            self.cancelled.discard(job)
+            for jobs in (self.cancelled, self.content, self._kept):
+                jobs.discard(job)
 
     def _do(self, message: Message, listener: JobListener, began: float) -> None:
         body, job = message.body, message.job
@@ -178,6 +208,15 @@ class Worker:
             self._current = ""
             result = Result("track", body.portraits[0], time.monotonic() - began, listener.finish(), names=names)
             self.say_with(result, pack(tensors), job, "result")
+        elif isinstance(body, Personalize):
+            avatar_bytes = message.tensors().get("avatar")
+            if avatar_bytes is None:
+                raise LookalikeError("personalize: no avatar was sent", "send the avatar file's bytes")
+            done = self._pipeline.personalize(avatar_bytes.tobytes(), _files(message, body.portraits), body, listener)
+            self._current = ""
+            listener.curve(done.curve)
+            result = Result("personalize", done.avatar.name, time.monotonic() - began, listener.finish(), warnings=done.warnings)
+            self.say_with(result, encode_avatar(done.avatar), job, "result")
         elif isinstance(body, Render):
             avatar_bytes = message.tensors().get("avatar") if message.payload is not None else None
             if avatar_bytes is None:

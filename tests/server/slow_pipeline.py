@@ -9,12 +9,16 @@ import ctypes
 import os
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 
-from backend.protocol.avatar import Avatar
+from backend.personalize.job import Personalized
+from backend.personalize.photometric import Enough
+from backend.protocol.adapters import add, difference
+from backend.protocol.avatar import Adapter, Avatar
 from backend.protocol.avatar_file import decode_avatar
-from backend.protocol.errors import FaceError
+from backend.protocol.errors import Cancelled, FaceError
 from tests.synthetic import synthetic_avatar
 
 
@@ -35,6 +39,24 @@ def reconstruct(files, request, listener) -> Avatar:
         listener.lod(level, avatar.lods[level], avatar.shoulders)
     _wait(listener, 0.9, "solve", pause)
     return Avatar(avatar.rig, avatar.lods, avatar.shoulders, avatar.drivers, {"name": request.name, "sizes": [len(d) for _, d in files]})
+
+
+def personalize(avatar, files, request, listener):
+    """Makes every splat a little darker at each step; the request's `steps` says how often."""
+    avatar = decode_avatar(avatar)
+    lods, done = avatar.lods, 0
+    try:
+        for done in range(1, request.steps + 1):
+            listener.progress(done / request.steps, "lod 1", f"step {done}")
+            time.sleep(0.05)
+            lods = tuple(replace(lod, sh=lod.sh - np.float32(0.01)) for lod in lods)
+            listener.lod(1, lods[1], avatar.shoulders)
+            listener.curve(np.full((4, 6, 3), done % 256, np.uint8))
+    except Enough:
+        if done == 1:
+            raise Cancelled("nothing better yet") from None
+    adapter = Adapter("test", "photometric", "", True, {"taken": done}, difference(avatar.lods, lods))
+    return Personalized(add(avatar, adapter), np.zeros((4, 6, 3), np.uint8), ("a warning",))
 
 
 def track(files, request, listener):

@@ -1,0 +1,135 @@
+"""`lookalike personalize`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+import numpy as np
+
+from backend.protocol.avatar import Avatar
+from backend.protocol.avatar_file import SUFFIX, encode_avatar, read_avatar, write_avatar
+from backend.protocol.frames import Message
+from backend.protocol.messages import Personalize, Preview, Progress
+
+from .output import TerminalListener, check_target, emit, json_option, read_files
+
+
+@click.command()
+@click.argument("avatar_file", metavar="AVATAR", type=click.Path(path_type=Path))
+@click.argument("photos", metavar="PHOTO|VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=f"The new avatar file, NAME{SUFFIX}.")
+@click.option("--steps", type=click.IntRange(1, 5000), default=500, show_default=True, help="Of level 1; the others follow.")
+@click.option("--face", "faces", multiple=True, type=click.IntRange(min=0), help="Which face, counted from the left from 0.")
+@click.option("--rig", default="builtin", show_default=True, help="The head that the avatar stands on, as given to reconstruct.")
+@click.option("--curve", type=click.Path(path_type=Path), help="Picture of loss and held-out PSNR, NAME.png.")
+@click.option("--backend", "use_backend", is_flag=True, help="Let this user's running backend do it (see: lookalike serve).")
+@json_option
+def personalize(
+    avatar_file: Path,
+    photos: tuple[Path, ...],
+    output: Path,
+    steps: int,
+    faces: tuple[int, ...],
+    rig: str,
+    curve: Path | None,
+    use_backend: bool,
+    as_json: bool,
+) -> None:
+    """Refine an avatar by photos, or by one video, of its person.
+
+    What is learned is an adapter in the file, which can be switched off (see: lookalike adapters). Ctrl-C keeps the best so far.
+    Of four photos or more each fourth is held out and decides; where it gets no better, nothing is written and the exit code is 1.
+    """
+    check_target(output, SUFFIX)
+    if curve is not None:
+        check_target(curve, ".png")
+    if len(faces) not in (0, 1, len(photos)):
+        raise click.UsageError(f"{len(faces)} --face for {len(photos)} photos")
+    avatar, files = read_avatar(avatar_file), read_files(photos)
+    request = Personalize(tuple(n for n, _ in files), faces * len(files) if len(faces) == 1 else faces, steps=steps, rig=rig)
+    with TerminalListener(output.stem, quiet=as_json) as terminal:
+        done = _over_the_wire(avatar, files, request, terminal) if use_backend else _here(avatar, files, request, terminal)
+    refined, picture, warnings = done
+    write_avatar(output, refined)
+    if curve is not None:
+        _write_png(curve, picture)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    adapter = refined.adapters[-1]
+    facts = {"file": str(output), **terminal.timings(), "adapter": {"name": adapter.name, "kind": adapter.kind, **adapter.facts}}
+    gain = f"{adapter.facts.get('psnr_before')} -> {adapter.facts.get('psnr_after')} dB"
+    emit(as_json, {**facts, "warnings": warnings}, f"{output}: {gain} ({adapter.facts.get('judged_by')}) in {terminal.seconds:.1f} s")
+
+
+Outcome = tuple[Avatar, np.ndarray, list[str]]
+
+
+def _here(avatar: Avatar, files: list[tuple[str, bytes]], request: Personalize, terminal: TerminalListener) -> Outcome:
+    from backend.server import pipeline
+
+    with _interruptible(terminal) as listener:
+        done = pipeline.personalize(avatar, files, request, listener)
+    return done.avatar, done.curve, list(done.warnings)
+
+
+class _Interruptible:
+    """The terminal's listener, which ends the work when Ctrl-C was pressed."""
+
+    def __init__(self, terminal: TerminalListener) -> None:
+        self.enough = False
+        self._terminal = terminal
+        self.rig, self.lod = terminal.rig, terminal.lod
+
+    def progress(self, fraction: float, stage: str, text: str = "") -> None:
+        from backend.personalize.photometric import Enough
+
+        if self.enough:
+            raise Enough
+        self._terminal.progress(fraction, stage, text)
+
+
+@contextmanager
+def _interruptible(terminal: TerminalListener) -> Iterator[_Interruptible]:
+    """The first Ctrl-C asks for the best so far, a second one ends the command."""
+    listener = _Interruptible(terminal)
+
+    def heard(_signal: int, _frame: FrameType | None) -> None:
+        if listener.enough:
+            raise KeyboardInterrupt
+        listener.enough = True
+
+    before = signal.signal(signal.SIGINT, heard)
+    try:
+        yield listener
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _over_the_wire(avatar: Avatar, files: list[tuple[str, bytes]], request: Personalize, terminal: TerminalListener) -> Outcome:
+    from backend.server import Client
+
+    picture = np.zeros((1, 1, 3), np.uint8)
+
+    def show(event: Message) -> None:
+        nonlocal picture
+        if isinstance(event.body, Progress):
+            terminal.progress(event.body.fraction, event.body.stage, event.body.text)
+        elif isinstance(event.body, Preview):
+            picture = np.array(event.tensors()["image"])
+
+    with Client.connect() as client:
+        done = client.personalize(
+            encode_avatar(avatar), files, faces=request.faces, steps=request.steps, rig=request.rig, on_event=show
+        )  # fmt: skip
+    return done.avatar(), picture, list(getattr(done.body, "warnings", ()))
+
+
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    import cv2
+
+    path.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())

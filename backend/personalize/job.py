@@ -1,0 +1,136 @@
+"""Personalization as a user asks for it: an avatar and photos of its person in, the avatar with one more adapter out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backend.models.interface import Listener
+from backend.protocol.adapters import add, difference
+from backend.protocol.avatar import Adapter, Avatar
+from backend.protocol.errors import LookalikeError
+
+if TYPE_CHECKING:
+    from backend.rig import Rig
+    from backend.tracking import Tracker
+
+    from .photometric import Course
+
+File = tuple[str, bytes]
+
+MAX_STEPS = 5000
+TRACKING = 0.15
+"""Share of the job that finding the faces takes."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    Attributes:
+        faces: which face of each photo, None where there is but one.
+        steps: of the level that is refined in full.
+        size: pixels a side of the photos' crops at most.
+    """
+
+    faces: tuple[int | None, ...] = ()
+    steps: int = 500
+    size: int = 512
+
+
+@dataclass(frozen=True)
+class Personalized:
+    """The avatar with its new adapter, the curve of the work as a picture uint8 [H, W, 3], and warnings."""
+
+    avatar: Avatar
+    curve: np.ndarray
+    warnings: tuple[str, ...]
+
+
+Method = Callable[[Avatar, Sequence[File], Wish, "Rig", "Tracker", Listener], Personalized]
+
+
+def personalize(avatar: Avatar, files: Sequence[File], wish: Wish, rig: Rig, tracker: Tracker, listener: Listener) -> Personalized:
+    """Adapt an avatar to photos, or to one video, of its person by the method of the model that made it.
+
+    Args:
+        rig: that the avatar stands on.
+        listener: may have ``curve(picture)`` beside the methods of `Listener`, and may raise `Enough` to keep the best so far.
+    Raises:
+        LookalikeError: no method for the model, or photos that cannot be used, or no improvement (code "no_improvement").
+    """
+    if not files:
+        raise LookalikeError("no photo to personalize with", "give at least one photo, or a video")
+    if not 1 <= wish.steps <= MAX_STEPS:
+        raise LookalikeError(f"{wish.steps} steps cannot be taken", f"choose 1 to {MAX_STEPS}")
+    model = str(avatar.provenance.get("model", ""))
+    method = METHODS.get(model)
+    if method is None:
+        message = f"{avatar.name} was made by {model or 'an unknown model'}, which has no refinement by photos"
+        raise LookalikeError(message, f"use one made by {' or '.join(METHODS)}")
+    return method(avatar, files, wish, rig, tracker, listener)
+
+
+def refine_splats(
+    avatar: Avatar, files: Sequence[File], wish: Wish, rig: Rig, tracker: Tracker, listener: Listener
+) -> Personalized:  # fmt: skip
+    """Photometric refinement (see `photometric`) as an adapter."""
+    import torch
+
+    from backend.models.projection.anatomy import Anatomy
+
+    from .curve import draw_curve
+    from .photometric import refine
+    from .photos import load_pictures
+
+    pictures, warnings = load_pictures(files, wish.faces, avatar, rig, tracker, _Part(listener, 0.0, TRACKING), wish.size)
+    show = getattr(listener, "curve", None)
+    watch = (lambda course: show(draw_curve(course))) if show is not None else None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = refine(avatar, Anatomy.of(rig), pictures, _Part(listener, TRACKING, 1.0), wish.steps, device, watch=watch)
+    adapter = Adapter(
+        name=_name(files),
+        kind="photometric",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        enabled=True,
+        facts=_facts(found.course, found.held_out, [p.name for p in pictures], wish.steps),
+        levels=difference(avatar.lods, found.avatar.lods),
+    )
+    return Personalized(add(avatar, adapter), draw_curve(found.course), tuple(warnings))
+
+
+METHODS: dict[str, Method] = {"projection": refine_splats}
+"""Model -> what adapts its avatars."""
+
+
+def _facts(course: Course, held_out: str, photos: list[str], steps: int) -> dict[str, object]:
+    return {
+        "photos": photos,
+        "steps": steps,
+        "taken": len(course.losses),
+        "judged_by": held_out,
+        "psnr_before": round(course.before, 2),
+        "psnr_after": round(course.after, 2),
+        "ended": course.ended,
+        "seconds": round(course.seconds, 1),
+    }
+
+
+def _name(files: Sequence[File]) -> str:
+    first = files[0][0].rsplit(".", 1)[0][:40]
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
+
+
+class _Part:
+    """A listener for the part of the job between two fractions of the whole."""
+
+    def __init__(self, listener: Listener, begin: float, end: float) -> None:
+        self._listener, self._begin, self._end = listener, begin, end
+        self.rig, self.lod = listener.rig, listener.lod
+
+    def progress(self, fraction: float, stage: str, text: str = "") -> None:
+        self._listener.progress(self._begin + (self._end - self._begin) * fraction, stage, text)

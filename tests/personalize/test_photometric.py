@@ -1,0 +1,179 @@
+"""Refinement by photos: better on what no loss has seen, or refused; nothing moves that no photo shows; off is the original."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from backend.models.interface import Silent
+from backend.models.projection.anatomy import Anatomy
+from backend.models.projection.camera import Camera
+from backend.models.projection.surface import Surface
+from backend.personalize.curve import draw_curve
+from backend.personalize.photometric import Enough, NoImprovementError, refine
+from backend.personalize.photometric_loss import Dissimilarity
+from backend.personalize.photometric_pictures import BACKDROP, PIXEL, Picture, Target
+from backend.personalize.photometric_splats import Cloud, Freedom, Unknowns, stillness
+from backend.protocol.adapters import add, difference, merge, remove, switch
+from backend.protocol.avatar import SH_C0, Adapter, Avatar, Driver, SplatArrays
+from backend.protocol.avatar_file import decode_avatar, encode_avatar
+from backend.protocol.binding import quaternions
+from backend.protocol.errors import AvatarFileError
+from backend.rig import load_rig
+from backend.splats import orbit_camera, pose_splats, render_splats
+
+SIZE = 80
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def rig():
+    return load_rig("builtin")
+
+
+@pytest.fixture(scope="module")
+def avatar(rig):
+    """The built-in head, painted: one level, no photo needed."""
+    baked = rig.bake(rig.template)
+    surface = Surface.of(baked)
+    x, y, z = (surface.position / 0.1).T
+    color = 0.5 + 0.3 * np.stack([np.sin(9 * x), np.sin(7 * y + 1), np.cos(8 * x + 5 * z)], 1)
+    axes, spread, length = surface.tangent_frames()
+    scale = np.concatenate([0.8 * spread, 0.1 * length[:, None]], 1).astype(np.float32) + np.float32(1e-5)
+    sh = ((color - 0.5) / SH_C0)[:, None].astype(np.float32)
+    opacity = np.full(len(surface), 0.97, np.float32)
+    splats = SplatArrays(surface.position, quaternions(axes), scale, opacity, sh, surface.face, surface.barycentric)
+    none = SplatArrays(*(getattr(splats, name)[:0] for name in SplatArrays.__dataclass_fields__))
+    return Avatar(baked, (splats,), none, (), {"name": "painted", "model": "projection"})
+
+
+@pytest.fixture(scope="module")
+def person(avatar):
+    """Whom the photos show: the avatar with other colours and every splat a little elsewhere."""
+    splats = avatar.lods[0]
+    x, y, _ = (splats.position / 0.1).T
+    sh = splats.sh + 0.25 * np.sin(12 * x + 9 * y)[:, None, None].astype(np.float32)
+    return replace(avatar, lods=(replace(splats, sh=sh, scale=splats.scale * np.float32(1.12)),))
+
+
+def pictures_of(avatar, count):
+    pictures = []
+    for i, yaw in enumerate(np.linspace(-25, 25, count)):
+        view = orbit_camera(float(yaw), 0.0, SIZE, extent=0.3)
+        driver = Driver({}, np.zeros((len(avatar.rig.joints), 3), np.float32), view.world_to_camera, view.intrinsics, (SIZE, SIZE))
+        image, matte = render_splats(pose_splats(avatar, 0, driver), view, [BACKDROP] * 3)
+        camera = Camera(view.intrinsics, view.world_to_camera, SIZE, SIZE)
+        target = Target(image, matte, np.ones_like(matte), camera, PIXEL)
+        pictures.append(Picture(f"photo{i}.png", str(i), driver, np.zeros_like(avatar.rig.vertices), target, target))
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def refined(avatar, person, rig):
+    return refine(avatar, Anatomy.of(rig), pictures_of(person, 4), Silent(), STEPS)
+
+
+def test_held_out_photos_look_better(refined):
+    assert refined.course.gain > 0.5
+    assert "photo2.png" in refined.held_out
+    assert len(refined.course.losses) == STEPS
+    assert draw_curve(refined.course).std() > 1
+
+
+def test_what_no_photo_shows_and_what_blinks_and_speaks_stays(avatar, refined, rig):
+    before, after = avatar.lods[0], refined.avatar.lods[0]
+    _, y, z = before.position.T
+    behind = (z < np.percentile(z, 5)) & (y > np.median(y))  # the back of the head
+    assert behind.sum() > 50
+    assert np.array_equal(before.sh[behind], after.sh[behind])
+    assert np.array_equal(before.scale[behind], after.scale[behind])
+    anatomy = Anatomy.of(rig)
+    still = stillness(avatar.rig, anatomy)
+    for name in ("position", "rotation", "scale", "opacity"):
+        assert np.array_equal(getattr(before, name)[still == 0], getattr(after, name)[still == 0]), name
+    assert np.array_equal(before.face, after.face)
+    assert np.array_equal(avatar.rig.vertices, refined.avatar.rig.vertices)
+    assert after.opacity.min() >= 0
+    assert after.opacity.max() <= 1
+
+
+def test_photos_that_do_not_help_are_refused(avatar, rig):
+    with pytest.raises(NoImprovementError, match="no better"):
+        refine(avatar, Anatomy.of(rig), pictures_of(avatar, 1), Silent(), 12)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_work(avatar, person, rig):
+    picture = pictures_of(person, 1)[0]
+    spoilt = replace(picture, full=replace(picture.full, image=np.full_like(picture.full.image, np.nan)))
+    with pytest.raises(NoImprovementError) as caught:
+        refine(avatar, Anatomy.of(rig), [spoilt], Silent(), 12)
+    assert caught.value.data["after"] == caught.value.data["before"]
+
+
+class Impatient(Silent):
+    calls = 0
+
+    def progress(self, fraction, stage, text=""):
+        self.calls += 1
+        if self.calls > 26:
+            raise Enough
+
+
+def test_a_user_who_has_had_enough_gets_the_best_so_far(avatar, person, rig):
+    found = refine(avatar, Anatomy.of(rig), pictures_of(person, 1), Impatient(), 500)
+    assert found.course.gain > 0.05
+    assert len(found.course.losses) == 26
+    assert "by the user" in found.course.ended
+
+
+def test_dissimilarity_has_the_right_gradient():
+    random = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(14, 15, 3, generator=random, requires_grad=i == 0) for i in range(2))
+    weight = torch.rand(14, 15, 1, generator=random)
+    Dissimilarity.apply(x, y, weight).backward()
+    step = torch.randn(14, 15, 3, generator=random)
+    with torch.no_grad():
+        ahead, behind = (float(Dissimilarity.apply(x + s * 1e-2 * step, y, weight)) for s in (1, -1))
+    assert (ahead - behind) / 2e-2 == pytest.approx(float((x.grad * step).sum()), rel=0.02)
+
+
+def test_a_change_means_the_same_in_every_pose(avatar):
+    """What is written at rest, posed by the contract's binding, is what the photos' pose was told."""
+    count = len(avatar.lods[0])
+    free = np.ones(count, np.float32)
+    shape = np.zeros((len(avatar.rig.vertices), 1), np.float32)
+    cloud = Cloud(avatar, 0, lambda _: Freedom(free, free, shape), torch.device("cpu"))
+    unknowns = Unknowns.zero(count, 1, 1, len(avatar.rig.expressions), cloud.device)
+    unknowns.shift.data += 0.7
+    unknowns.turn.data += 0.4
+    pose = np.zeros((len(avatar.rig.joints), 3), np.float32)
+    pose[2, 0] = 0.2
+    picture = replace(pictures_of(avatar, 1)[0], driver=Driver({}, pose, np.eye(4, dtype=np.float32), np.eye(3, dtype=np.float32), (8, 8)))
+    with torch.no_grad():
+        told = cloud.refined(cloud.posed(picture), unknowns, None)[0].numpy()
+    written = replace(avatar, lods=(cloud.written(unknowns),))
+    posed = pose_splats(written, 0, pose=pose).position
+    off = np.abs(posed - told).max(1)
+    assert np.percentile(off, 90) < 1e-4  # the rest lies on sheared triangles: the binding leaves shear out
+        off, [50, 90, 95, 98]
+    )  # the rest lies on sheared triangles, whose shear the binding leaves out
+
+
+def test_adapters_switch_merge_and_leave_the_original_to_the_bit(avatar, refined):
+    levels = difference(avatar.lods, refined.avatar.lods)
+    adapter = Adapter("photos", "photometric", "2026-11-20T00:00:00+00:00", True, {"psnr_after": 1.0}, levels)
+    carried = decode_avatar(encode_avatar(add(avatar, adapter)))
+    assert [a.name for a in carried.adapters] == ["photos"]
+    assert np.abs(carried.lods[0].sh - refined.avatar.lods[0].sh).max() < 2e-3
+    off = decode_avatar(encode_avatar(switch(carried, "photos", False)))
+    for name in SplatArrays.__dataclass_fields__:
+        assert np.array_equal(getattr(off.lods[0], name), getattr(avatar.lods[0], name)), name
+    assert np.array_equal(switch(off, "photos", True).lods[0].sh, carried.lods[0].sh)
+    merged = decode_avatar(encode_avatar(merge(carried, "photos")))
+    assert not merged.adapters
+    assert np.array_equal(merged.lods[0].sh, carried.lods[0].sh)
+    assert merged.provenance["merged"][0]["name"] == "photos"
+    assert not remove(carried, "photos").adapters
+    with pytest.raises(AvatarFileError, match="no adapter 'x'"):
+        switch(carried, "x", True)

@@ -1,0 +1,76 @@
+"""Personalization over real sockets: levels and curve on the way, an avatar with an adapter at the end, cancel keeps the best so far."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from backend.cli.main import run
+from backend.protocol.arrays import splats_from_message
+from backend.protocol.avatar_file import encode_avatar, read_avatar, write_avatar
+from backend.protocol.errors import Cancelled
+from backend.protocol.messages import Result
+from tests.synthetic import synthetic_avatar
+
+PHOTO = ("me.jpg", b"not looked at by this pipeline")
+
+
+@pytest.fixture
+def client(shared_backend):
+    with shared_backend.client() as connected:
+        yield connected
+
+
+def test_levels_and_curve_come_while_it_works(client):
+    avatar, events = synthetic_avatar(), []
+    done = client.personalize(encode_avatar(avatar), [PHOTO], steps=4, on_event=events.append, timeout=30)
+    assert "personalize" in client.welcome.offers
+    lods = [e for e in events if e.kind == "lod"]
+    assert [e.body.level for e in lods] == [1] * 4
+    assert any(e.kind == "preview" and e.tensors()["image"].shape == (4, 6, 3) for e in events)
+    head, _ = splats_from_message(lods[-1], len(avatar.rig.faces))
+    assert head.sh.mean() < avatar.lods[1].sh.mean()
+    assert isinstance(done.body, Result)
+    assert done.body.warnings == ("a warning",)
+    refined = done.avatar()
+    assert [a.name for a in refined.adapters] == ["test"]
+    np.testing.assert_array_equal(refined.base[1].sh, avatar.lods[1].sh)
+
+
+def test_cancel_keeps_the_best_so_far(client):
+    seen = []
+
+    def once(event):
+        seen.append(event.kind)
+        if event.kind == "lod" and seen.count("lod") == 3:
+            client.cancel(event.job)
+
+    done = client.personalize(encode_avatar(synthetic_avatar()), [PHOTO], steps=400, on_event=once, timeout=30)
+    assert 2 <= done.avatar().adapters[0].facts["taken"] < 100
+
+
+def test_a_second_cancel_drops_everything(client):
+    cancelled = []
+
+    def twice(event):
+        if event.kind == "lod" and len(cancelled) < 2:
+            cancelled.append(event)
+            client.cancel(event.job)
+            client.cancel(event.job)
+
+    with pytest.raises(Cancelled):
+        client.personalize(encode_avatar(synthetic_avatar()), [PHOTO], steps=400, on_event=twice, timeout=30)
+
+
+def test_adapters_command_switches_in_the_file(client, tmp_path, capsys):
+    path = tmp_path / "a.lookalike"
+    avatar = synthetic_avatar()
+    write_avatar(path, client.personalize(encode_avatar(avatar), [PHOTO], steps=2, timeout=30).avatar())
+    assert run(["adapters", str(path), "--disable", "test"]) == 0
+    assert "off test" in capsys.readouterr().out
+    np.testing.assert_array_equal(read_avatar(path).lods[0].sh, avatar.lods[0].sh)
+    assert run(["adapters", str(path), "--enable", "test", "--merge", "test"]) == 0
+    merged = read_avatar(path)
+    assert not merged.adapters
+    assert merged.lods[0].sh.mean() < avatar.lods[0].sh.mean()
+    assert run(["adapters", str(path), "--remove", "none"]) == 1
