@@ -71,6 +71,7 @@ OPTIONS = {
     "Left Eye": "左眼", "Right Eye": "右眼",
     # motion
     "Track Video": "跟踪视频",
+    "Lookalike: Track Video": "Lookalike：跟踪视频",
     "Track the face in a video of your own at the backend and key it on the avatar; Blender stays free to work in while it runs": (
         "由后端跟踪您自己视频中的人脸，并在头像上插入关键帧；运行期间可继续使用 Blender"
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import bpy
 from bpy.types import FileHandler
 
+from ..client.tracking import VIDEO_SUFFIXES
+
 PHOTO_SUFFIXES = ".jpg;.jpeg;.png;.webp;.tif;.tiff;.bmp;.heic;.heif"
 
 
@@ -34,11 +36,8 @@ class LOOKALIKE_FH_avatar(FileHandler):
         return _over_viewport(context)
 
 
-class LOOKALIKE_FH_motion(FileHandler):
-    bl_idname = "LOOKALIKE_FH_motion"
-    bl_label = "Lookalike Motion"
-    bl_import_operator = "lookalike.import_motion"
-    bl_file_extensions = ".csv;.json;.npz;.pkl;.motion;.tsv;.xml"
+class _OntoAvatar:
+    """What is dropped goes to the active avatar."""
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:
@@ -47,4 +46,18 @@ class LOOKALIKE_FH_motion(FileHandler):
         return _over_viewport(context) and bool(api.avatars(context.scene))
 
 
-CLASSES = (LOOKALIKE_FH_photos, LOOKALIKE_FH_avatar, LOOKALIKE_FH_motion)
+class LOOKALIKE_FH_motion(_OntoAvatar, FileHandler):
+    bl_idname = "LOOKALIKE_FH_motion"
+    bl_label = "Lookalike Motion"
+    bl_import_operator = "lookalike.import_motion"
+    bl_file_extensions = ".csv;.json;.npz;.pkl;.motion;.tsv;.xml"
+
+
+class LOOKALIKE_FH_video(_OntoAvatar, FileHandler):
+    bl_idname = "LOOKALIKE_FH_video"
+    bl_label = "Lookalike: Track Video"
+    bl_import_operator = "lookalike.track_video"
+    bl_file_extensions = ";".join(VIDEO_SUFFIXES)
+
+
+CLASSES = (LOOKALIKE_FH_photos, LOOKALIKE_FH_avatar, LOOKALIKE_FH_motion, LOOKALIKE_FH_video)

@@ -54,6 +54,16 @@ def test_operator_tracks_the_dropped_file(panel: SimpleNamespace, video) -> None
     assert [round(strip.frame_start) for track in tracks for strip in track.strips] == [5]
 
 
+def test_dropped_videos_are_offered_to_be_tracked(panel: SimpleNamespace) -> None:
+    handler = bpy.types.LOOKALIKE_FH_video
+    assert handler.bl_import_operator == "lookalike.track_video"
+    assert ".mp4" in handler.bl_file_extensions.split(";")
+    area = SimpleNamespace(area=SimpleNamespace(type="VIEW_3D"), scene=bpy.context.scene)
+    assert handler.poll_drop(area)
+    panel.api.delete_avatar(panel.avatar)
+    assert not handler.poll_drop(area)
+
+
 def test_tracking_shows_progress_and_is_cancelled(panel: SimpleNamespace, video, pump: Pump) -> None:
     job = panel.api.track_video(video("slow.mp4"), panel.avatar)
     pump(lambda: panel.session.jobs[0].state == "RUNNING" and panel.session.jobs[0].fraction > 0)
