@@ -104,7 +104,8 @@ class LossConfig:
 class OptimiserConfig:
     """Adam with a linear fall of the learning rate to `end` of it, after `warm_up` steps of rise.
 
-    `refiner` is a factor of the refiner's rate: it was made for 1e-4, and above that its picture goes black and stays so.
+    `refiner` is a factor of the refiner's rate: it was made for 1e-4, and much above that its picture goes black and stays so.
+    `beta1` is that of everything but the refiner, which has none.
     `clip` limits the gradient's norm, 0 does not.
     """
 
