@@ -35,13 +35,13 @@ def build_set(scene: bpy.types.Scene) -> None:
     """A wall that takes the avatar's shadow, a ball before its shoulder, a sun, a portrait camera."""
     bpy.ops.mesh.primitive_plane_add(size=6, location=(0, 0.45, 0), rotation=(math.pi / 2, 0, 0))
     bpy.context.object.data.materials.append(painted("wall", (0.25, 0.42, 0.5)))
-    bpy.ops.mesh.primitive_uv_sphere_add(radius=0.06, location=(0.2, -0.2, -0.2), segments=48, ring_count=24)
+    bpy.ops.mesh.primitive_uv_sphere_add(radius=0.06, location=(0.16, -0.2, -0.16), segments=48, ring_count=24)
     bpy.ops.object.shade_smooth()
     bpy.context.object.data.materials.append(painted("ball", (0.7, 0.12, 0.08)))
     sun = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
-    sun.data.energy, sun.data.angle, sun.rotation_euler = 3.5, 0.05, (1.0, 0, -0.7)
+    sun.data.energy, sun.data.angle, sun.rotation_euler = 3.5, 0.05, (1.25, 0, -0.55)
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
-    camera.data.lens, camera.location = 60, (0.22, -1.15, 0.04)
+    camera.data.lens, camera.location = 70, (0.22, -1.15, 0.04)
     look_at(camera, Vector((-0.03, 0, -0.02)))
     for obj in (sun, camera):
         scene.collection.objects.link(obj)
@@ -64,7 +64,7 @@ def main() -> None:
     avatar.lookalike.render_lod = "1"
     build_set(scene)
     scene.render.resolution_x = scene.render.resolution_y = arguments.size
-    scene.cycles.samples, scene.eevee.taa_render_samples = 24, 32
+    scene.cycles.samples, scene.eevee.taa_render_samples = 16, 16
     settings = scene.render.image_settings
     settings.file_format, settings.quality = "JPEG", 88
     version = ".".join(str(n) for n in bpy.app.version[:2])

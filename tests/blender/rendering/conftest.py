@@ -57,7 +57,7 @@ def build_shot(part, levels: int = FINEST + 1):
     scene.render.resolution_x, scene.render.resolution_y = SIZE
     scene.render.film_transparent = True
     scene.render.engine = "CYCLES"
-    scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.use_adaptive_sampling = 16, False, False
+    scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.use_adaptive_sampling = 8, False, False
     bpy.context.view_layer.update()
     return built
 

@@ -59,7 +59,7 @@ class Layered:
 def layered(request, part, tmp_path_factory) -> Layered:
     avatar = build_shot(part, 1)
     scene = bpy.context.scene
-    scene.render.engine, scene.eevee.taa_render_samples = ENGINES[request.param], 32
+    scene.render.engine, scene.eevee.taa_render_samples, scene.cycles.samples = ENGINES[request.param], 32, 16
     stage_around(avatar)
     assert bpy.ops.lookalike.set_up_layers(rest=True) == {"FINISHED"}
     settings = scene.render.image_settings
