@@ -122,7 +122,7 @@ def _once(stage: Stage, fixture: Fixture) -> Iterator[Row]:
     yield from stored("feature_map", seen.features[0], np.s_[:, ::16, ::16], 3e-4)
     yield from stored("decoder.proj_v", queries[0], np.s_[::23], 5e-5)
     yield from stored("decoder.proj_m", memory[0], np.s_[::23], 5e-5)
-    for index, layer in enumerate(network.transformer.decoder.layers):
+    for index, layer in enumerate(network.transformer.layers):
         queries = layer(queries, memory)
         yield from stored(f"decoder.layer{index}", queries[0], np.s_[::23], 1e-4)
     yield from stored("decoder.tokens", seen.global_features[0], np.s_[::11], 1e-4)
