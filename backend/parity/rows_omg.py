@@ -58,6 +58,8 @@ class Stage:
         model, inputs = folder.face_model, folder["inputs"]
         network = OMGAvatar(OMGConfig(released=True), model["f"]).eval()
         fill(network, salt)
+        for layer in network.transformer.layers:
+            layer.written_out = True
         flame = PosedHead(
             model["v_template"], model["shapedirs"].transpose(2, 0, 1), model["J_regressor"], model["weights"],
             np.array([-1, *model["kintree_table"][0, 1:]]), model["posedirs"], late_joints=True,

@@ -111,6 +111,16 @@ def test_coarse_level_is_a_part_of_the_fine_one():
     assert shoulders.attributes.colors[..., :3].max() <= 1
 
 
+def test_lean_attention_gives_the_same_features():
+    network = small_network().eval()
+    tokens = torch.rand(1, 16, TINY_WIDTH)
+    with torch.no_grad():
+        lean = network.transformer(network.head_base[None], tokens)
+        for layer in network.transformer.layers:
+            layer.written_out = True
+        torch.testing.assert_close(lean, network.transformer(network.head_base[None], tokens), atol=1e-5, rtol=0)
+
+
 def test_the_front_is_seen_and_the_back_is_hidden():
     levels = MeshLevels(RIG.faces, len(RIG.template), 2)
     points = levels.subdivide(still(None), 2)
