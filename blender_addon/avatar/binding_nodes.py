@@ -22,6 +22,12 @@ REST = "lookalike:rest"
 SMALLEST_STRETCH = 1e-6
 """Blender packs scales as logarithms: a zero would stretch the range for all splats."""
 
+CHANGES_VERTICES = {
+    "ARRAY", "BEVEL", "BOOLEAN", "BUILD", "DECIMATE", "EDGE_SPLIT", "MASK", "MIRROR", "MULTIRES", "REMESH", "SCREW", "SKIN", "SOLIDIFY",
+    "SUBSURF", "TRIANGULATE", "VOLUME_TO_MESH", "WELD", "WIREFRAME", "EXPLODE",
+}  # fmt: skip
+"""Modifiers that give a mesh other vertices or faces."""
+
 _VERSION_KEY = "lookalike_binding_version"
 _SHAPE_KEY = "lookalike_binding_shape"
 

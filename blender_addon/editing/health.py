@@ -9,14 +9,8 @@ from dataclasses import dataclass
 import bpy
 
 from ..avatar import armature_of, head_of, native, splats_of
-from ..avatar.binding_nodes import MODIFIER_NAME, get_input
+from ..avatar.binding_nodes import CHANGES_VERTICES, MODIFIER_NAME, get_input
 from ..protocol import FORMAT_VERSION
-
-CHANGES_VERTICES = {
-    "ARRAY", "BEVEL", "BOOLEAN", "BUILD", "DECIMATE", "EDGE_SPLIT", "MASK", "MIRROR", "MULTIRES", "REMESH", "SCREW", "SKIN", "SOLIDIFY",
-    "SUBSURF", "TRIANGULATE", "VOLUME_TO_MESH", "WELD", "WIREFRAME", "EXPLODE",
-}  # fmt: skip
-"""Modifiers that give a mesh other vertices or faces."""
 
 _LOOK_AGAIN = 5.0
 _files: dict[str, tuple[float, bool]] = {}

@@ -7,9 +7,10 @@ never asked for anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -114,18 +115,26 @@ def _needs_python(driver: bpy.types.Driver) -> bool:
 
 
 def _key(owner: bpy.types.ID, path: str, index: int | None, frames: range, values: list[float]) -> None:
-    parent, _, name = path.rpartition(".")
-    holder = owner.path_resolve(parent) if parent and not path.endswith("]") else owner
+    """Set what a path of `owner` names to each value, and key it there."""
+    read, write = _place(owner, path)
     for frame, value in zip(frames, values, strict=True):
-        if path.endswith("]"):
-            owner[path[2:-2]] = value
-            owner.keyframe_insert(path, frame=frame)
-        elif index is None:
-            setattr(holder, name, value)
+        if index is None:
+            write(type(read())(value))
             owner.keyframe_insert(path, frame=frame)
         else:
-            getattr(holder, name)[index] = value
+            read()[index] = value
             owner.keyframe_insert(path, index=index, frame=frame)
+
+
+def _place(owner: bpy.types.ID, path: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    """How to read and how to write the property at a path, which may be a custom one of the data-block or of a bone."""
+    if path.endswith('"]'):
+        parent, _, quoted = path.rpartition('["')
+        holder, name = owner.path_resolve(parent) if parent else owner, bpy.utils.unescape_identifier(quoted[:-2])
+        return lambda: holder[name], lambda value: holder.__setitem__(name, value)
+    parent, _, name = path.rpartition(".")
+    holder = owner.path_resolve(parent) if parent else owner
+    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value)
 
 
 def _animated(scene: bpy.types.Scene) -> Iterator[bpy.types.ID]:

@@ -6,8 +6,8 @@ import bpy
 from mathutils import Matrix
 
 from ..avatar import native
+from ..avatar.binding_nodes import CHANGES_VERTICES, bound_rig, get_input
 from ..avatar.binding_nodes import MODIFIER_NAME as BINDING
-from ..avatar.binding_nodes import bound_rig, get_input
 from ..avatar.evaluated import splat_objects
 from .colour import warnings as colour_warnings
 from .preparation import MOST_BOUNCES
@@ -78,6 +78,9 @@ def unbound(obj: bpy.types.Object) -> str:
     wanted = get_input(modifier, "Vertices"), get_input(modifier, "Faces")
     if (len(head.data.vertices), len(head.data.polygons)) != wanted:
         return f"{head.name} was edited and has {len(head.data.vertices)} vertices, not {wanted[0]}: its splats stay at rest"
+    changing = next((m.name for m in head.modifiers if m.show_render and m.type in CHANGES_VERTICES), None)
+    if changing is not None:
+        return f"The modifier {changing} changes the vertices of {head.name} in renders, so its splats stay at rest: turn it off there"
     return ""
 
 

@@ -62,6 +62,29 @@ def test_drivers_that_need_python_become_keys(shot, part, avatar) -> None:
         assert key.value == pytest.approx(np.sin(frame) * 0.3 + 0.4, abs=1e-5)
 
 
+@pytest.mark.parametrize(("bone", "control"), [("face", ""), ("gaze", "follow"), ("arkit", "")])
+def test_scripted_drivers_of_the_face_board_become_its_keys(shot, part, avatar, bone, control) -> None:
+    assert part("avatar.controls").add_controls(avatar.collection)
+    board = avatar.armature.pose.bones[bone]
+    control = control or next(key for key in board.keys() if isinstance(board[key], float))  # noqa: SIM118 - not a dict
+    path = f'pose.bones["{bone}"]["{control}"]'
+    before = set(avatar.armature.keys())
+    avatar.armature.driver_add(path).driver.expression = "[sin(frame) * 0.3 + 0.4][0]"
+    assert part("rendering.render_ready").make_render_ready(bpy.context).baked == 1
+    assert set(avatar.armature.keys()) == before, "no property of another name was made"
+    for frame in (1, 3, 5):
+        bpy.context.scene.frame_set(frame)
+        assert avatar.armature.path_resolve(path) == pytest.approx(np.sin(frame) * 0.3 + 0.4, abs=1e-5)
+
+
+def test_scripted_driver_of_one_axis_of_a_bone_becomes_keys(shot, part, avatar) -> None:
+    path = 'pose.bones["neck"].rotation_euler'
+    avatar.armature.driver_add(path, 2).driver.expression = "[frame * 0.01][0]"
+    assert part("rendering.render_ready").make_render_ready(bpy.context).baked == 1
+    bpy.context.scene.frame_set(4)
+    assert avatar.armature.path_resolve(path)[2] == pytest.approx(0.04, abs=1e-6)
+
+
 def test_unsaved_file_says_so(avatar, part) -> None:
     error = part("protocol").LookalikeError
     with pytest.raises(error, match="save it first"):
@@ -87,6 +110,15 @@ def test_what_would_render_wrong_is_refused_with_the_reason(shot, part, avatar, 
     bpy.context.view_layer.update()
     with pytest.raises(part("protocol").LookalikeError, match=said):
         part("rendering.render_ready").make_render_ready(bpy.context)
+
+
+def test_modifier_that_only_renders_change_vertices_by_is_refused(shot, part, avatar) -> None:
+    modifier = avatar.head.modifiers.new("Smoother", "SUBSURF")
+    modifier.show_viewport, modifier.show_render = False, True
+    with pytest.raises(part("protocol").LookalikeError, match="Smoother changes the vertices"):
+        part("rendering.render_ready").make_render_ready(bpy.context)
+    modifier.show_render = False
+    part("rendering.render_ready").make_render_ready(bpy.context)
 
 
 def test_empty_scene_says_so(part, empty_file, tmp_path) -> None:
