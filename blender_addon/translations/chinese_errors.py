@@ -5,7 +5,9 @@
 
 ERRORS = {
     "{a} follows no rig mesh and stays at rest: import the avatar again": "{a} 不跟随任何绑定网格，停在静止位置：请重新导入头像",
-    "{a} was edited and has {b} vertices, not {c}: its splats stay at rest": "{a} 被编辑过，有 {b} 个顶点，而不是 {c} 个：其泼溅点停在静止位置",
+    "{a} was edited and has {b} vertices, not {c}: its splats stay at rest": (
+        "{a} 被编辑过，有 {b} 个顶点，而不是 {c} 个：其泼溅点停在静止位置"
+    ),
     "The modifier {a} changes the vertices of {b} in renders, so its splats stay at rest: turn it off there": (
         "修改器 {a} 在渲染时改变 {b} 的顶点，其泼溅点因此停在静止位置：请在渲染中关闭它"
     ),
