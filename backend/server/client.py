@@ -163,7 +163,7 @@ class Client:
         """
         names, files = _read(photos)
         body = Personalize(names, tuple(faces), steps=steps, rig=rig)
-        return self.wait(self.connection.send(body, portrait_payload(files, avatar=avatar)), on_event, timeout, last=(Result,))
+        return self.wait(self.connection.send(body, portrait_payload(files, avatar=avatar)), on_event, timeout)
 
     def track(
         self,
@@ -206,14 +206,8 @@ class Client:
         while self.connection.status.state == "ready" and time.monotonic() < end:
             time.sleep(0.01)
 
-    def wait(
-        self,
-        request: str,
-        on_event: Callable[[Message], None] | None = None,
-        timeout: float | None = None,
-        last: tuple[type[Body], ...] = (Result, Preview),
-    ) -> Finished:
-        """Wait for the last event of a request, which is one of the kinds `last`.
+    def wait(self, request: str, on_event: Callable[[Message], None] | None = None, timeout: float | None = None) -> Finished:
+        """Wait for the last event of a request: its result, a rendered picture, or, of a fetch, the word that the job is done.
 
         Raises:
             LookalikeError: the job's error; BackendError also where `timeout` seconds pass.
@@ -224,7 +218,8 @@ class Client:
             if on_event is not None:
                 on_event(message)
             body = message.body
-            if isinstance(body, last) or (isinstance(body, Jobs) and body.jobs and body.jobs[0].state == "done"):
+            drawn = isinstance(body, Preview) and not body.text  # one with a text is the curve of work that goes on
+            if drawn or isinstance(body, Result) or (isinstance(body, Jobs) and body.jobs and body.jobs[0].state == "done"):
                 return Finished(message.job, message.body, message.payload or memoryview(b""), message)
 
     def _answer(self, request: str, timeout: float | None) -> Message:

@@ -37,6 +37,13 @@ def test_levels_and_curve_come_while_it_works(client):
     np.testing.assert_array_equal(refined.base[1].sh, avatar.lods[1].sh)
 
 
+def test_a_fetched_personalization_is_its_result_not_its_curve(client):
+    done = client.personalize(encode_avatar(synthetic_avatar()), [PHOTO], steps=2, timeout=30)
+    again = client.fetch(done.job, timeout=30)
+    assert isinstance(again.body, Result)
+    assert [a.name for a in again.avatar().adapters] == ["test"]
+
+
 def test_cancel_keeps_the_best_so_far(client):
     seen = []
 
