@@ -10,7 +10,7 @@ import click
 from .output import TerminalListener, check_target, emit, json_option
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from backend.personalize.frames import PersonFrames
 
@@ -90,9 +90,11 @@ def adapt(
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=f"The merged weights, NAME{SUFFIX}.")
 @json_option
 def merge_adapter(adapter: Path, output: Path, as_json: bool) -> None:
-    """Merge an adapter (ours, or a LoRAvatar checkpoint) into GAGAvatar's weights: a file with the same tensors as the base."""
-    from safetensors.torch import save_file
+    """Merge an adapter (ours, or a LoRAvatar checkpoint) into GAGAvatar's weights.
 
+    The file has all that draws, and not the nets of the training's loss. Name it with the environment variable
+    LOOKALIKE_GAGAVATAR, and --model gagavatar uses it. The base is the checkpoint in the models folder.
+    """
     from backend.personalize.adapter_file import read_adapter
     from backend.personalize.lora import merge
 
@@ -101,8 +103,36 @@ def merge_adapter(adapter: Path, output: Path, as_json: bool) -> None:
     network = users_network(perceptual=False).cpu()
     read.check_base(network)
     merge(network, read.pairs, read.scale)
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, output)
+    _save({key: value.contiguous() for key, value in network.state_dict().items()}, output)
     emit(as_json, {"file": str(output), "adapter": read.name, "layers": len(read.pairs)}, f"{output}: {len(read.pairs)} layers merged")
+
+
+def _save(state: dict[str, Tensor], output: Path) -> None:
+    """Write weights under another name first: a full disk or Ctrl-C leaves no half file, and an older one as it was.
+
+    Raises:
+        WeightsError: they cannot be written.
+    """
+    import errno
+    import os
+    import secrets
+
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    from backend.protocol.errors import WeightsError
+
+    partial = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
+    try:
+        save_file(state, partial)
+        os.replace(partial, output)
+    except (OSError, SafetensorError) as error:
+        full = "No space left" in str(error) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
+        size = (sum(tensor.numel() * tensor.element_size() for tensor in state.values()) >> 20) + 1
+        remedy = f"make {size} MB of room in {output.absolute().parent}" if full else "choose another folder"
+        raise WeightsError(f"{output}: cannot be written ({error})", remedy) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class Watcher:

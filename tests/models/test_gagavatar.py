@@ -264,8 +264,15 @@ def test_refined_picture_of_a_saved_avatar(avatar, network, monkeypatch):
         model.refine(replace(avatar, features={}), 0, 0, 0)
 
 
+def test_the_environment_names_ones_own_weights(avatar, monkeypatch, tmp_path):
+    monkeypatch.setenv("LOOKALIKE_GAGAVATAR", str(tmp_path / "gagavatar-alice.safetensors"))
+    with pytest.raises(WeightsError, match=r"gagavatar-alice\.safetensors: cannot be read"):
+        GAGAvatar(device="cpu").refine(avatar, 0, 0, 0)
+
+
 def test_missing_weights_and_another_rig_are_told(monkeypatch, tmp_path, portrait):
     monkeypatch.setenv("LOOKALIKE_DATA", str(tmp_path))
+    monkeypatch.delenv("LOOKALIKE_GAGAVATAR", raising=False)
     with pytest.raises(WeightsError, match=r"'gagavatar'.*GAGAvatar\.pt.*models add"):
         reconstructor("gagavatar").reconstruct([portrait], builtin_head(), Silent())
     with pytest.raises(RigError, match="--rig"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,13 +33,15 @@ logger = logging.getLogger(__name__)
 FEATURES, CAMERA = "gagavatar.lod{}", "gagavatar.world_to_camera"
 """Names in `Avatar.features`: 32 features of each level's splats, and the photo's camera."""
 LEVEL_SHARES = (0.8, 0.9, 0.99)
+OWN_WEIGHTS = "LOOKALIKE_GAGAVATAR"
 
 
 class GAGAvatar:
     """One-shot, feed-forward reconstruction with weights and a FLAME file that the user brings.
 
     Args:
-        weights: GAGAvatar.pt or the same as .safetensors; None takes the one of the models folder.
+        weights: GAGAvatar.pt or the same as .safetensors, the training loss's nets there or not; None takes the file that
+            LOOKALIKE_GAGAVATAR names (what `lookalike merge-adapter` wrote, say), or the one of the models folder.
         device: torch device; None is the GPU where there is one.
     """
 
@@ -104,7 +107,8 @@ class GAGAvatar:
         return np.ascontiguousarray(refiner(drawn.permute(0, 3, 1, 2))[0].permute(1, 2, 0).cpu().numpy(), np.float32)
 
     def _path(self) -> Path:
-        return Path(self.weights) if self.weights is not None else gagavatar_weights()
+        own = self.weights if self.weights is not None else os.environ.get(OWN_WEIGHTS)
+        return Path(own).expanduser() if own else gagavatar_weights()
 
     @torch.no_grad()
     def _look(self, network: GAGAvatarNetwork, photo: Photo) -> tuple[FeatureGaussians, list[str]]:
