@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -92,6 +96,23 @@ class TerminalListener:
     def _close_stage(self) -> None:
         if self._stage:
             self.stages[self._stage] = self.stages.get(self._stage, 0.0) + time.monotonic() - self._began
+
+
+@contextmanager
+def interrupts(heard: Callable[[int], None]) -> Iterator[None]:
+    """For as long as this lasts Ctrl-C calls `heard` with how often it was pressed, in place of ending the command."""
+    presses = 0
+
+    def press(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal presses
+        presses += 1
+        heard(presses)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Assignment(click.ParamType):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -16,7 +13,10 @@ from backend.protocol.avatar_file import SUFFIX, encode_avatar, read_avatar, wri
 from backend.protocol.frames import Message
 from backend.protocol.messages import Personalize, Preview, Progress
 
-from .output import TerminalListener, check_target, emit, json_option, read_files
+from .output import TerminalListener, check_target, emit, interrupts, json_option, read_files
+
+if TYPE_CHECKING:
+    from backend.server import Client
 
 
 @click.command()
@@ -72,61 +72,71 @@ Outcome = tuple[Avatar, np.ndarray, list[str]]
 def _here(avatar: Avatar, files: list[tuple[str, bytes]], request: Personalize, terminal: TerminalListener) -> Outcome:
     from backend.server import pipeline
 
-    with _interruptible(terminal) as listener:
+    listener = _Interruptible(terminal)
+    with interrupts(listener.interrupted):
         done = pipeline.personalize(avatar, files, request, listener)
     return done.avatar, done.curve, list(done.warnings)
 
 
 class _Interruptible:
-    """The terminal's listener, which ends the work when Ctrl-C was pressed."""
+    """The terminal's listener, which ends the work when Ctrl-C was pressed; a second one ends the command."""
 
     def __init__(self, terminal: TerminalListener) -> None:
-        self.enough = False
+        self._enough = False
         self._terminal = terminal
         self.rig, self.lod = terminal.rig, terminal.lod
 
     def progress(self, fraction: float, stage: str, text: str = "") -> None:
         from backend.personalize.photometric import Enough
 
-        if self.enough:
+        if self._enough:
             raise Enough
         self._terminal.progress(fraction, stage, text)
 
-
-@contextmanager
-def _interruptible(terminal: TerminalListener) -> Iterator[_Interruptible]:
-    """The first Ctrl-C asks for the best so far, a second one ends the command."""
-    listener = _Interruptible(terminal)
-
-    def heard(_signal: int, _frame: FrameType | None) -> None:
-        if listener.enough:
+    def interrupted(self, presses: int) -> None:
+        if presses > 1:
             raise KeyboardInterrupt
-        listener.enough = True
+        self._enough = True
 
-    before = signal.signal(signal.SIGINT, heard)
-    try:
-        yield listener
-    finally:
-        signal.signal(signal.SIGINT, before)
+
+class _RemoteWork:
+    """Shows a backend's events in the terminal, and passes Ctrl-C on to it: the first asks for the best so far, the second drops
+    the job, which ends the wait within a second, and a third leaves without an answer."""
+
+    def __init__(self, client: Client, terminal: TerminalListener) -> None:
+        self.picture = np.zeros((1, 1, 3), np.uint8)
+        self._client, self._terminal = client, terminal
+        self._job, self._early = "", False
+
+    def show(self, event: Message) -> None:
+        if not self._job and event.job:
+            self._job = event.job
+            if self._early:
+                self._client.cancel(self._job)
+        if isinstance(event.body, Progress):
+            self._terminal.progress(event.body.fraction, event.body.stage, event.body.text)
+        elif isinstance(event.body, Preview):
+            self.picture = np.array(event.tensors()["image"])
+
+    def interrupted(self, presses: int) -> None:
+        if presses > 2:
+            raise KeyboardInterrupt
+        if self._job:
+            self._client.cancel(self._job)
+        else:
+            self._early = True  # pressed before the backend said which job it is
 
 
 def _over_the_wire(avatar: Avatar, files: list[tuple[str, bytes]], request: Personalize, terminal: TerminalListener) -> Outcome:
     from backend.server import Client
 
-    picture = np.zeros((1, 1, 3), np.uint8)
-
-    def show(event: Message) -> None:
-        nonlocal picture
-        if isinstance(event.body, Progress):
-            terminal.progress(event.body.fraction, event.body.stage, event.body.text)
-        elif isinstance(event.body, Preview):
-            picture = np.array(event.tensors()["image"])
-
     with Client.connect() as client:
-        done = client.personalize(
-            encode_avatar(avatar), files, faces=request.faces, steps=request.steps, rig=request.rig, on_event=show
-        )  # fmt: skip
-    return done.avatar(), picture, list(getattr(done.body, "warnings", ()))
+        work = _RemoteWork(client, terminal)
+        with interrupts(work.interrupted):
+            done = client.personalize(
+                encode_avatar(avatar), files, faces=request.faces, steps=request.steps, rig=request.rig, on_event=work.show
+            )  # fmt: skip
+    return done.avatar(), work.picture, list(getattr(done.body, "warnings", ()))
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+
 import numpy as np
 import pytest
 
@@ -54,6 +57,31 @@ def test_cancel_keeps_the_best_so_far(client):
 
     done = client.personalize(encode_avatar(synthetic_avatar()), [PHOTO], steps=400, on_event=once, timeout=30)
     assert 2 <= done.avatar().adapters[0].facts["taken"] < 100
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_over_the_wire_keeps_the_best_and_twice_drops_it(client, monkeypatch, tmp_path, capsys, presses):
+    from backend.cli.output import TerminalListener
+
+    class Impatient(TerminalListener):
+        left = presses
+
+        def progress(self, fraction, stage, text=""):
+            if text.startswith("step") and int(text.split()[1]) >= 3 and self.left:
+                self.left -= 1
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("backend.cli.personalize.TerminalListener", Impatient)
+    monkeypatch.setattr("backend.server.Client.connect", lambda: contextlib.nullcontext(client))
+    write_avatar(tmp_path / "a.lookalike", synthetic_avatar())
+    (tmp_path / "me.jpg").write_bytes(b"not looked at")
+    before = signal.getsignal(signal.SIGINT)
+    arguments = ["personalize", str(tmp_path / "a.lookalike"), str(tmp_path / "me.jpg"), "-o", str(tmp_path / "b.lookalike")]
+    assert run([*arguments, "--steps", "400", "--backend"]) == presses - 1, capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (tmp_path / "b.lookalike").is_file() == (presses == 1)
+    if presses == 1:
+        assert read_avatar(tmp_path / "b.lookalike").adapters[0].facts["taken"] in range(2, 100)
 
 
 def test_a_second_cancel_drops_everything(client):
