@@ -67,7 +67,7 @@ def test_ctrl_c_over_the_wire_keeps_the_best_and_twice_drops_it(client, monkeypa
         left = presses
 
         def progress(self, fraction, stage, text=""):
-            if text.startswith("step") and int(text.split()[1]) >= 3 and self.left:
+            while text.startswith("step") and int(text.split()[1]) >= 3 and self.left:
                 self.left -= 1
                 signal.raise_signal(signal.SIGINT)
 
