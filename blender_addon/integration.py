@@ -50,6 +50,7 @@ def _entries() -> tuple[tuple[type, object], ...]:
         (types.TOPBAR_MT_file_import, files.draw_import),
         (types.TOPBAR_MT_file_export, files.draw_export),
         (types.VIEW3D_MT_object, _draw_menu),
+        (types.VIEW3D_MT_pose, _draw_menu),
         (types.VIEW3D_MT_object_context_menu, _draw_context_menu),
         (types.VIEW3D_MT_pose_context_menu, _draw_context_menu),
         (types.OUTLINER_MT_collection, _draw_collection_menu),

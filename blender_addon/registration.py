@@ -23,7 +23,7 @@ from .operators import backend as backend_operators
 from .operators import jobs as job_operators
 from .operators import rendering as rendering_operators
 from .rendering import handlers as rendering_handlers
-from .ui import avatar_list, avatar_panels, create_panel, face_panels, file_handlers, properties, render_panel
+from .ui import avatar_list, avatar_panels, create_panel, face_panels, file_handlers, menus, properties, render_panel
 
 CLASSES: tuple[type, ...] = (
     *avatar_properties.CLASSES,
@@ -50,6 +50,7 @@ CLASSES: tuple[type, ...] = (
     *edit_panels.CLASSES,
     *rendering_operators.CLASSES,
     *render_panel.CLASSES,
+    *menus.CLASSES,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Menu, Panel
+from bpy.types import Panel
 
 from ..ui.create_panel import SidebarPanel
 from ..ui.wrapping import draw_wrapped
@@ -49,36 +49,4 @@ class LOOKALIKE_PT_edit(SidebarPanel, Panel):
         column.operator("lookalike.detach_from_head", icon="UNLINKED")
 
 
-class LOOKALIKE_MT_tools(Menu):
-    """All that Lookalike does with the active avatar, for the Object menu, the context menu and its own key"""
-
-    bl_idname = "LOOKALIKE_MT_tools"
-    bl_label = "Lookalike"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        layout.operator_context = "INVOKE_DEFAULT"
-        layout.operator("lookalike.select_avatar", icon="RESTRICT_SELECT_OFF")
-        layout.operator("lookalike.reset_pose", icon="LOOP_BACK")
-        layout.separator()
-        for tool, label in ((BRUSH, "Splat Brush"), (BOX, "Splat Box"), (LASSO, "Splat Lasso")):
-            layout.operator("wm.tool_set_by_id", text=label).name = tool
-        layout.operator_menu_enum("lookalike.hide_region", "region")
-        layout.operator("lookalike.show_hidden")
-        layout.operator("lookalike.remove_hidden")
-        layout.operator("lookalike.reset_edits")
-        layout.operator("lookalike.mirror_repair")
-        layout.separator()
-        layout.operator("lookalike.attach_to_head")
-        layout.operator("lookalike.detach_from_head")
-        layout.operator("lookalike.rebind")
-        layout.operator("lookalike.make_native")
-        layout.separator()
-        layout.operator("lookalike.mark_asset", icon="ASSET_MANAGER")
-        layout.operator("lookalike.export_avatar", text="Export Avatar...")
-        layout.operator("lookalike.export_splats", text="Export Gaussian Splats...")
-        layout.operator("lookalike.export_gltf", text="Export Avatar as glTF...")
-        layout.operator("lookalike.export_lam", text="Export Avatar for the Web (LAM)...")
-
-
-CLASSES = (LOOKALIKE_PT_edit, LOOKALIKE_MT_tools)
+CLASSES = (LOOKALIKE_PT_edit,)

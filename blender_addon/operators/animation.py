@@ -42,7 +42,7 @@ class LOOKALIKE_OT_select_bone(OnAvatar, Operator):
 
     bl_idname = "lookalike.select_bone"
     bl_label = "Select Bone"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}  # the board's buttons know which
 
     bone: StringProperty(name="Bone", description="Name of the bone")
     extend: BoolProperty(name="Extend", description="Keep what is selected", default=False)

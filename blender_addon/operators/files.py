@@ -35,7 +35,7 @@ class LOOKALIKE_OT_export_avatar(ToFile, Operator):
 
     bl_idname = "lookalike.export_avatar"
     bl_label = "Export Avatar"
-    bl_options = {"INTERNAL"}
+    bl_options = {"REGISTER"}
 
     filename_ext = ".lookalike"
     filter_glob: StringProperty(default="*.lookalike", options={"HIDDEN"})

@@ -17,7 +17,7 @@ class LOOKALIKE_OT_start_live(OnAvatar, Operator):
 
     bl_idname = "lookalike.start_live"
     bl_label = "Start Live Stream"
-    bl_options = {"INTERNAL"}
+    bl_options = {"REGISTER"}
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -5,6 +5,10 @@ from .chinese_options import OPTIONS
 from .chinese_reports import REPORTS, WARNINGS
 
 LABELS = {
+    "No pose of your own is saved yet": "尚未保存自定义姿态",
+    "Paste Face Flipped": "粘贴镜像面部",
+    "Save Face as Pose Asset...": "将面部存为姿态资产...",
+    "Import Avatar...": "导入头像...",
     "Relight": "重新打光",
     "ARKit": "ARKit",
     "Active Avatar": "活动头像",

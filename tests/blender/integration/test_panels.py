@@ -21,10 +21,13 @@ def test_edit_panel_offers_tools_regions_and_ways_back(addon, avatar) -> None:
     assert sum("wm.tool_set_by_id" in line for line in lines) == 3
 
 
-def test_menu_holds_what_search_must_find(addon, avatar) -> None:
-    lines = drawn_by(addon.part("editing.panels").LOOKALIKE_MT_tools)
-    for operator in ("export_splats", "export_gltf", "export_lam", "mark_asset", "rebind", "attach_to_head"):
+def test_menu_holds_files_assets_and_a_submenu_for_each_kind_of_work(addon, avatar) -> None:
+    lines = drawn_by(addon.part("ui.menus").LOOKALIKE_MT_tools)
+    for operator in ("export_splats", "export_gltf", "export_lam", "mark_asset", "select_avatar"):
         assert any(f"lookalike.{operator}" in line for line in lines), operator
+    assert [line for line in lines if line.startswith("menu ")] == [
+        f"menu LOOKALIKE_MT_{name}" for name in ("face", "motion", "splats", "render", "avatar")
+    ]
 
 
 def test_what_is_wrong_stands_under_the_list_with_its_remedy(addon, avatar, tmp_path) -> None:

@@ -14,10 +14,12 @@ class Recorder:
 
     Attributes:
         drawn: one line for each label, property, operator and so on, in order.
+        given: (operator, property, value) of each property that was set on a drawn operator.
     """
 
-    def __init__(self, drawn: list[str] | None = None, opened: bool = True) -> None:
+    def __init__(self, drawn: list[str] | None = None, opened: bool = True, given: list[tuple[str, str, Any]] | None = None) -> None:
         self.drawn = [] if drawn is None else drawn
+        self.given = [] if given is None else given
         self.opened = opened
 
     def __getattribute__(self, name: str) -> Any:
@@ -35,7 +37,7 @@ class Recorder:
         return checked
 
     def row(self, **options: Any) -> Recorder:
-        return Recorder(self.drawn, self.opened)
+        return Recorder(self.drawn, self.opened, self.given)
 
     column = box = split = grid_flow = row
 
@@ -76,7 +78,7 @@ class Recorder:
         category, _, operator = name.partition(".")
         kind = getattr(getattr(bpy.ops, category), operator).get_rna_type()
         self.drawn.append(f"operator {name} {kind.name if text is None else text}")
-        return _Properties(kind)
+        return _Properties(kind, name, self.given)
 
     def operator_menu_enum(self, name: str, property: str, text: str = "", icon: str = "NONE") -> Any:
         self.drawn.append(f"choices {name} {property}")
@@ -104,8 +106,15 @@ class Recorder:
 class _Properties:
     """What `UILayout.operator` returns: only properties of the operator can be set."""
 
-    def __init__(self, kind: Any) -> None:
+    _kind: Any
+    _operator: str
+    _given: list[tuple[str, str, Any]]
+
+    def __init__(self, kind: Any, operator: str, given: list[tuple[str, str, Any]]) -> None:
         object.__setattr__(self, "_kind", kind)
+        object.__setattr__(self, "_operator", operator)
+        object.__setattr__(self, "_given", given)
 
     def __setattr__(self, name: str, value: Any) -> None:
         assert name in self._kind.properties, name
+        self._given.append((self._operator, name, value))
