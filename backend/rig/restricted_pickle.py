@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from backend.protocol import restricted_pickle
 from backend.protocol.errors import RigError
-from backend.protocol.restricted_pickle import MAX_BYTES, Recorder, plain
+from backend.protocol.restricted_pickle import MAX_BYTES, Budget, Recorder, plain
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -41,12 +41,12 @@ class _Sparse(Recorder):
 
     kind: ClassVar[type]
 
-    def array(self) -> NDArray[Any]:
-        state = vars(self)
-        shape = tuple(int(n) for n in plain(state["_shape"]))
-        if len(shape) != 2 or min(shape) < 0 or shape[0] * shape[1] > MAX_BYTES // 8:
+    def array(self, budget: Budget) -> NDArray[Any]:
+        shape = tuple(int(n) for n in plain(self.state["_shape"], budget))
+        if len(shape) != 2 or min(shape) < 0:
             raise ValueError(f"sparse matrix of shape {shape}")
-        data, indices, indptr = (plain(state[key]) for key in ("data", "indices", "indptr"))
+        data, indices, indptr = (plain(self.state[key], budget) for key in ("data", "indices", "indptr"))
+        budget.take(shape[0] * shape[1] * data.itemsize)
         matrix = self.kind((data, indices, indptr), shape=shape)
         matrix.check_format(full_check=True)
         return matrix.toarray()
@@ -63,8 +63,8 @@ class _Csr(_Sparse):
 class _Chumpy(Recorder):
     """Records a chumpy array; its value is the attribute x."""
 
-    def array(self) -> Any:
-        return plain(vars(self)["x"], 1)
+    def array(self, budget: Budget) -> Any:
+        return plain(self.state["x"], budget, 1)
 
 
 _ADMITTED: dict[tuple[str, str], type] = {("chumpy.ch", "Ch"): _Chumpy}

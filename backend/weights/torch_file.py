@@ -18,12 +18,15 @@ import torch
 from torch import Tensor
 
 from backend.protocol.errors import WeightsError
-from backend.protocol.restricted_pickle import Recorder, Sealed, parse_pickle
+from backend.protocol.restricted_pickle import Budget, Recorder, Sealed, parse_pickle
 
 MAX_BYTES = 16 << 30
 """Largest file that is opened."""
 MAX_PICKLE = 64 << 20
 MAX_ENTRIES = 100_000
+MAX_DIMENSIONS = 16
+MAX_NAME = 1000
+"""Letters of a tensor's place in messages."""
 MAX_SHARING = 2
 """Tensors may overlap in their storages, but not unpack to more than this many times the file."""
 
@@ -119,7 +122,9 @@ class _Reader:
     def _with_tensors(self, value: Any, where: str) -> Any:
         """The content with recorded tensors read."""
         if isinstance(value, dict):
-            return {key: self._with_tensors(part, f"{where}.{key}" if where else str(key)) for key, part in value.items()}
+            return {
+                key: self._with_tensors(part, f"{where}.{key}"[:MAX_NAME] if where else str(key)[:MAX_NAME]) for key, part in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return type(value)(self._with_tensors(part, f"{where}[{i}]") for i, part in enumerate(value))
         return self._tensor(value, where) if isinstance(value, _Claim) else value
@@ -176,14 +181,16 @@ class _Tensor(_Fixed):
     def __init__(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: object) -> None:
         self.recorded = storage, offset, shape, strides
 
-    def array(self) -> _Claim:
+    def array(self, budget: Budget) -> _Claim:
         storage, offset, shape, strides = self.recorded
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor without a storage")
+        if not isinstance(shape, tuple) or not isinstance(strides, tuple) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
+            raise ValueError("a tensor whose shape and strides do not fit")
         numbers = (offset, *shape, *strides)
-        if len(shape) != len(strides) or len(shape) > 16 or any(type(n) is not int or not 0 <= n < 1 << 48 for n in numbers):
+        if any(type(n) is not int or not 0 <= n < 1 << 48 for n in numbers):
             raise ValueError(f"a tensor of shape {shape} with strides {strides}")
-        return _Claim(storage, offset, tuple(shape), tuple(strides))
+        return _Claim(storage, offset, shape, strides)
 
 
 class _Parameter(_Fixed):
@@ -192,10 +199,10 @@ class _Parameter(_Fixed):
     def __init__(self, data: Any, *_: object) -> None:
         self.data = data
 
-    def array(self) -> _Claim:
+    def array(self, budget: Budget) -> _Claim:
         if not isinstance(self.data, _Tensor):
             raise ValueError("a parameter without a tensor")
-        return self.data.array()
+        return self.data.array(budget)
 
 
 class _Ordered(dict, metaclass=Sealed):
@@ -209,11 +216,19 @@ class _Size(metaclass=Sealed):
     """torch.Size."""
 
     def __new__(cls, values: Any = ()) -> Any:
+        if len(values) > MAX_DIMENSIONS:
+            raise ValueError(f"a shape of {len(values)} dimensions")
         return tuple(values)
 
 
+def _ordered(budget: Budget, items: Any = ()) -> _Ordered:
+    """collections.OrderedDict(items), as Python 2 writes it."""
+    budget.visit(len(items))
+    return _Ordered(items)
+
+
 _ADMITTED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _Ordered,
+    ("collections", "OrderedDict"): _ordered,
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
     ("torch._utils", "_rebuild_parameter"): _Parameter,
     ("torch", "Size"): _Size,

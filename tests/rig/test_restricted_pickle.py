@@ -161,3 +161,55 @@ def test_any_damage_gives_a_value_or_a_rig_error(at: int, patch: bytes, cut: boo
     data = SEED[:at] + patch + (b"" if cut else SEED[at + len(patch) :])
     with contextlib.suppress(RigError):
         parse_pickle(data)
+
+
+def doubled(start: bytes, levels: int, pair: bytes) -> bytes:
+    """A pickle in which each level refers twice to the one below."""
+    body = start + b"q\x00"
+    for level in range(levels):
+        body += b"0" + pair.replace(b"?", bytes([level])) + b"q" + bytes([level + 1])
+    return b"\x80\x02" + body + b"."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        doubled(b"](K\x00" + b"K\x00" * 7 + b"e", 13, b"](" + b"h?" * 8 + b"e"),
+        doubled(b"K\x00", 13, b"}(K\x00h?K\x01h?K\x02h?K\x03h?K\x04h?K\x05h?u"),
+        doubled(b"K\x00", 40, b"cchumpy.ch\nCh\n)R}X\x01\x00\x00\x00x](h?h?esb"),
+    ],
+    ids=["lists", "dicts", "wrappers"],
+)
+def test_shared_references_do_not_unfold_without_bound(data: bytes):
+    assert len(data) < 3000
+    with pytest.raises(RigError, match="shared values"):
+        parse_pickle(data)
+
+
+def calls(function: bytes, argument: bytes, count: int) -> bytes:
+    """A pickle of a list of `count` calls with one shared argument."""
+    return b"\x80\x02" + function + b"q\x00" + argument + b"q\x010](" + b"h\x00h\x01\x85R" * count + b"e."
+
+
+def test_shared_arrays_and_text_do_not_unfold_without_bound():
+    array = np.zeros(1 << 20, np.uint8)
+    few, many = (parse_or_message(pickle.dumps([array] * n, protocol=4)) for n in (3, 1000))
+    assert len(few) == 3
+    assert all(np.array_equal(one, array) for one in few)
+    assert "shared arrays" in many
+    text = b"X" + struct.pack("<I", 1 << 20) + b"x" * (1 << 20)
+    assert parse_or_message(calls(b"c_codecs\nencode\n", text, 3)) == [b"x" * (1 << 20)] * 3
+    assert "shared arrays" in parse_or_message(calls(b"c_codecs\nencode\n", text, 1000))
+
+
+def test_sparse_matrices_that_are_large_when_dense_are_refused():
+    import scipy.sparse as sp
+
+    assert "shared arrays" in parse_or_message(pickle.dumps({"j": sp.csc_matrix((5000, 5000))}, protocol=2))
+
+
+def parse_or_message(data: bytes):
+    try:
+        return parse_pickle(data)
+    except RigError as error:
+        return str(error)
