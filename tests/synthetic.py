@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from backend.protocol.avatar import SH_C0, Avatar, Driver, RigArrays, SplatArrays
@@ -90,3 +92,24 @@ def synthetic_avatar(lods: int = 3) -> Avatar:
         rig, tuple(synthetic_splats(rig, 4**i) for i in range(lods)), shoulders, (driver,),
         {"name": "synthetic", "model": "synthetic", "consent": "no person", "software": "tests"},
     )
+
+
+def portrait_avatar(lods: int = 3) -> Avatar:
+    """`synthetic_avatar` in the colours that photos of people have: skin, hair, lips, soft light from one side.
+
+    The other's are pure hues to the edge of what a display can show, which no view transform gives back exactly.
+    """
+    avatar = synthetic_avatar(lods)
+    return replace(avatar, lods=tuple(replace(splats, sh=_portrait_colors(splats.position)) for splats in avatar.lods))
+
+
+def _portrait_colors(position: np.ndarray) -> np.ndarray:
+    """[N, 1, 3] degree-0 coefficients."""
+    x, y, z = position.T
+    hair = 1 / (1 + np.exp(-(y - 0.045 + 0.4 * z) / 0.004))
+    lips = np.exp(-(((y + 0.05) / 0.006) ** 2) - (x / 0.02) ** 2) * (z > 0)
+    light = 0.8 + 1.6 * x + 0.9 * z
+    strands = 1 + 0.15 * np.sin(600 * x)
+    skin = np.array([0.78, 0.58, 0.48]) * (1 - lips[:, None]) + lips[:, None] * [0.68, 0.36, 0.34]
+    rgb = (1 - hair[:, None]) * skin + hair[:, None] * strands[:, None] * [0.34, 0.24, 0.15]
+    return ((np.clip(rgb * light[:, None], 0.02, 0.95) - 0.5) / SH_C0)[:, None].astype(np.float32)

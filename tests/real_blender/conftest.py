@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backend.protocol import write_avatar
-from tests.synthetic import synthetic_avatar
+from tests.synthetic import portrait_avatar, synthetic_avatar
 
 from .window import Blender, UnavailableError, find
 
@@ -69,8 +69,9 @@ def extension_zip() -> Path:
 
 @pytest.fixture(scope="session")
 def share(blender: Blender, extension_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder that Blender sees: the extension and an avatar to open."""
+    """Folder that Blender sees: the extension and avatars to open."""
     folder = tmp_path_factory.mktemp(f"share-{blender.name}-{blender.gpu}")
     shutil.copy2(extension_zip, folder / "lookalike.zip")
     write_avatar(folder / "synthetic.lookalike", synthetic_avatar())
+    write_avatar(folder / "portrait.lookalike", portrait_avatar())
     return folder

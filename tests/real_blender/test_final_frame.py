@@ -30,7 +30,7 @@ def test_f12_looks_like_the_viewport(final) -> None:
     shown = viewport[..., 3] > 0.02
     error = np.mean((pair[0] - pair[1])[shown] ** 2)
     assert shown.mean() > 0.1
-    assert 10 * np.log10(1 / error) > 23
+    assert 10 * np.log10(1 / error) > 31
 
 
 def test_view_transform_was_noticed_without_saving(final) -> None:

@@ -42,12 +42,12 @@ def part(lookalike: ModuleType):
     return lambda name: importlib.import_module(f"{lookalike.__name__}.{name}")
 
 
-def build_shot(part, levels: int = FINEST + 1):
+def build_shot(part, levels: int = FINEST + 1, made=synthetic_avatar):
     """A synthetic avatar, in a scene with a camera, a Standard view transform and Cycles at few samples."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     scene.view_settings.view_transform = "Standard"
-    built = part("avatar").build_avatar(synthetic_avatar(levels), scene.collection)
+    built = part("avatar").build_avatar(made(levels), scene.collection)
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     camera.data.clip_start = 0.01
     camera.location = (0.25, -0.45, 0.1)

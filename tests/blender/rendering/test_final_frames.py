@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from mathutils import Vector
 
-from .conftest import AREA, EEVEE, FINEST, close_up, over_grey
+from tests.synthetic import portrait_avatar
+
+from .conftest import AREA, EEVEE, FINEST, build_shot, close_up, over_grey
 
 
 def test_cycles_renders_what_the_viewport_shows(avatar, render, expected) -> None:
@@ -31,6 +33,15 @@ def test_view_transform_does_not_change_the_avatar(avatar, part, render, expecte
     fitted, viewport = render("fitted"), expected(avatar)
     assert close_up(fitted, viewport) > 23
     assert close_up(fitted, viewport) > close_up(untouched, viewport) + 2
+
+
+@pytest.mark.parametrize("transform", ["Standard", "AgX", "Filmic"])
+def test_portrait_looks_as_in_the_viewport(part, render, expected, transform) -> None:
+    """In the colours of people, which every view transform can show; pure hues, as the other tests have, cost decibels under AgX."""
+    avatar = build_shot(part, made=portrait_avatar)
+    bpy.context.scene.view_settings.view_transform = transform
+    part("rendering.preparation").prepare_scenes()
+    assert close_up(render(), expected(avatar)) > 35
 
 
 def test_exposure_of_the_scene_is_taken_back(avatar, render, expected) -> None:

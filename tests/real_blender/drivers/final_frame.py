@@ -17,7 +17,7 @@ SIZE = (200, 150)
 
 def steps() -> Steps:
     empty_scene()
-    avatar = import_avatar()
+    avatar = import_avatar("portrait")
     avatar.lookalike.lod = "2"
     hide_rig(avatar)
     scene = bpy.context.scene
