@@ -73,7 +73,8 @@ def _relief(view: View, labels: Labels, posed: F32, rig: RigArrays, anatomy: Ana
     thick = cv2.dilate((depth_inside(free | under_chin) > 0.025 * width).astype(np.uint8), _disc(0.03 * width)) > 0
     share = (np.maximum(below, beside) * thick).astype(np.float32)
     collar = np.minimum(collar_rows(view, labels), chin + 0.25 * width)[None]
-    neck_rim = (labels.probability[..., SKIN] > 0.5) & (away < 0.06 * width) & (rows < collar + 0.03 * width)
+    broad = cv2.morphologyEx(free.astype(np.uint8), cv2.MORPH_OPEN, _disc(0.05 * width)) > 0  # bare shoulders, not a strip beside the neck
+    neck_rim = (labels.probability[..., SKIN] > 0.5) & (away < 0.06 * width) & (rows < collar + 0.03 * width) & ~broad
     body = free & (share > 0.02) & ~neck_rim
     under = head & (rows > chin) & (cv2.dilate((body & (rows > chin - 0.1 * width)).astype(np.uint8), _disc(0.16 * width)) > 0)
     under = (under | under_chin) & view.inside
