@@ -24,7 +24,7 @@ from backend.tracking.fit import place
 from backend.tracking.images import Photo, decode_image
 from backend.tracking.loading import make_portrait
 from backend.tracking.portrait import Portrait
-from backend.tracking.tracker import FaceChoiceError, Tracker
+from backend.tracking.tracker import FaceChoiceError, Tracker, describe_faces
 from backend.tracking.video import MAX_SIDE, MAX_VIDEO_SIDE
 
 from .photometric_pictures import Picture, make_picture
@@ -71,8 +71,8 @@ def load_pictures(
         warnings += portrait.warnings
         pictures.append(_placed(portrait, avatar, rig, sources, size))
     pictures.sort(key=lambda p: sources.get(p.sha256, len(sources)))
-    check_likeness(avatar, pictures, rig)
-    return pictures, warnings
+    pictures, doubts = of_one_person(avatar, pictures, rig, bool(videos))
+    return pictures, warnings + doubts
 
 
 def rig_check(avatar: Avatar, rig: Rig) -> None:
@@ -81,18 +81,30 @@ def rig_check(avatar: Avatar, rig: Rig) -> None:
         raise FaceError(f"{avatar.name} was made on {avatar.rig.rig_id}, not on {rig.rig_id}", "name the head's file with --rig")
 
 
-def check_likeness(avatar: Avatar, pictures: Sequence[Picture], rig: Rig) -> None:
-    """Raises FaceError naming the first photo that shows somebody else."""
+def of_one_person(avatar: Avatar, pictures: Sequence[Picture], rig: Rig, video: bool) -> tuple[list[Picture], list[str]]:
+    """The pictures that show the avatar's person, and warnings.
+
+    Photos were chosen one by one, so a stranger among them is a mistake. Frames of a video were not: a blurred or badly tracked
+    one is left out, and only a video most of whose frames are doubtful shows somebody else.
+
+    Raises:
+        FaceError: names the photos, or the frames, that show somebody else.
+    """
     values = likenesses(avatar, pictures, Anatomy.of(rig))
     strangers = [(p.name, value) for p, value in zip(pictures, values, strict=True) if value < LIKENESS]
-    if strangers:
-        named = ", ".join(f"{name} ({value:.2f})" for name, value in strangers)
-        message = f"{named}: seems not to be the person of {avatar.name}; details of the face agree by less than {LIKENESS}"
-        raise FaceError(message, "leave it out", {"strangers": [name for name, _ in strangers]})
+    if not strangers:
+        return list(pictures), []
+    named = ", ".join(f"{name} ({value:.2f})" for name, value in strangers)
+    if video and 2 * len(strangers) <= len(pictures):
+        kept = [p for p, value in zip(pictures, values, strict=True) if value >= LIKENESS]
+        return kept, [f"left out as doubtful, details of the face agree by less than {LIKENESS}: {named}"]
+    message = f"{named}: seems not to be the person of {avatar.name}; details of the face agree by less than {LIKENESS}"
+    remedy = "use a video of this person, sharp and seen from the front" if video else "leave it out"
+    raise FaceError(message, remedy, {"strangers": [name for name, _ in strangers]})
 
 
 def likenesses(avatar: Avatar, pictures: Sequence[Picture], anatomy: Anatomy) -> list[float]:
-    """For each picture the correlation, -1..1, of the face's details with those of LOD 0, posed as in it."""
+    """For each picture the correlation, -1..1, of the face's details with those of level 1 (else 0), posed as in it."""
     level = min(1, len(avatar.lods) - 1)
     still = np.zeros(len(avatar.splats(level)), np.float32)
     shape = np.zeros((len(avatar.rig.vertices), 1), np.float32)
@@ -140,8 +152,6 @@ def _placed(portrait: Portrait, avatar: Avatar, rig: Rig, sources: dict[str, int
 
 
 def _photos(files: Sequence[File], faces: Sequence[int | None], tracker: Tracker) -> Iterator[Portrait]:
-    from backend.server.pipeline import describe_faces
-
     for i, (name, data) in enumerate(files):
         try:
             yield make_portrait(decode_image(data, name), name, faces[i] if i < len(faces) else None, tracker)

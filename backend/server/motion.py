@@ -51,10 +51,8 @@ def track_files(files: Sequence[File], request: Track, listener: Listener) -> Mo
 
 def _track_video(file: File, request: Track, rig: Rig, listener: Listener) -> Motion:
     """FFmpeg reads files, so the bytes become one for as long as it takes, under a name that messages may show."""
-    from backend.tracking import FaceChoiceError
+    from backend.tracking import FaceChoiceError, describe_faces
     from backend.tracking.video import track_video
-
-    from .pipeline import describe_faces
 
     with tempfile.TemporaryDirectory(prefix="lookalike-video-") as folder:
         path = Path(folder) / re.sub(r"[^\w. -]", "_", Path(file[0]).name)[-100:]

@@ -25,7 +25,7 @@ from backend.protocol.messages import Personalize, Reconstruct, Render, Track
 
 if TYPE_CHECKING:
     from backend.personalize.job import Personalized
-    from backend.tracking import FaceChoiceError, Portrait, Tracker
+    from backend.tracking import Portrait, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener 
 
 def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener: Listener) -> list[Portrait]:
     """Decode and measure each photo. A choice between faces travels in the error's `data`."""
-    from backend.tracking import FaceChoiceError, decode_image, make_portrait
+    from backend.tracking import FaceChoiceError, decode_image, describe_faces, make_portrait
 
     portraits = []
     for i, (name, data) in enumerate(files):
@@ -89,12 +89,6 @@ def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener:
             raise
     listener.progress(_TRACKING_SHARE, "track")
     return portraits
-
-
-def describe_faces(error: FaceChoiceError, name: str, index: int) -> None:
-    """Add what a program needs to offer the choice: whose faces, their boxes in pixels, left to right."""
-    found = [{"box": [round(x, 1) for x in face.box], "score": round(float(face.score), 3)} for face in error.faces]
-    error.data.update(portrait=name, index=index, faces=found)
 
 
 def provenance(avatar: Avatar, request: Reconstruct, portraits: Sequence[Portrait]) -> dict[str, object]:

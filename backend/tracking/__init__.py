@@ -6,7 +6,7 @@ from .images import Photo, decode_image, load_image
 from .loading import load_portrait, make_portrait
 from .motion import Motion, motion_of_drivers, read_motion, write_motion
 from .portrait import Face, Portrait
-from .tracker import FaceChoiceError, Tracker, choose_face, default_tracker
+from .tracker import FaceChoiceError, Tracker, choose_face, default_tracker, describe_faces
 from .video import track_video
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "choose_face",
     "decode_image",
     "default_tracker",
+    "describe_faces",
     "fit",
     "load_image",
     "load_portrait",

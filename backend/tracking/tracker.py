@@ -62,6 +62,12 @@ class FaceChoiceError(FaceError):
         self.faces = tuple(faces)
 
 
+def describe_faces(error: FaceChoiceError, name: str, index: int) -> None:
+    """Add what a program needs to offer the choice: whose faces, their boxes in pixels, left to right."""
+    found = [{"box": [round(x, 1) for x in face.box], "score": round(float(face.score), 3)} for face in error.faces]
+    error.data.update(portrait=name, index=index, faces=found)
+
+
 def choose_face(faces: Sequence[Face], name: str, choice: int | None = None) -> Face:
     """The face to use: the only one, or the one chosen by its index from the left.
 

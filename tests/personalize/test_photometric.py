@@ -15,11 +15,12 @@ from backend.personalize.photometric import Enough, NoImprovementError, refine
 from backend.personalize.photometric_loss import Dissimilarity
 from backend.personalize.photometric_pictures import BACKDROP, PIXEL, Picture, Target
 from backend.personalize.photometric_splats import Cloud, Freedom, Unknowns, stillness
+from backend.personalize.photos import of_one_person
 from backend.protocol.adapters import add, difference, merge, remove, switch
 from backend.protocol.avatar import SH_C0, Adapter, Avatar, Driver, SplatArrays
 from backend.protocol.avatar_file import decode_avatar, encode_avatar
 from backend.protocol.binding import quaternions
-from backend.protocol.errors import AvatarFileError
+from backend.protocol.errors import AvatarFileError, FaceError
 from backend.rig import load_rig
 from backend.splats import orbit_camera, pose_splats, render_splats
 
@@ -79,6 +80,20 @@ def test_held_out_photos_look_better(refined):
     assert "photo2.png" in refined.held_out
     assert len(refined.course.losses) == STEPS
     assert draw_curve(refined.course).std() > 1
+
+
+def test_a_doubtful_frame_of_a_video_is_left_out_a_strange_photo_refused(avatar, rig):
+    x, y, z = (avatar.lods[0].position / 0.1).T
+    other = np.stack([np.sin(11 * y + 6 * z), np.cos(13 * x + 2), np.sin(10 * x - 9 * y)], 1)[:, None].astype(np.float32)
+    stranger = replace(avatar, lods=(replace(avatar.lods[0], sh=other),))
+    own, strange = pictures_of(avatar, 4), [replace(p, name=f"stranger{p.name}") for p in pictures_of(stranger, 4)]
+    kept, warnings = of_one_person(avatar, [*own[:2], strange[2]], rig, video=True)
+    assert kept == own[:2]
+    assert "strangerphoto2.png" in warnings[0]
+    with pytest.raises(FaceError, match=r"strangerphoto2\.png.*not to be the person"):
+        of_one_person(avatar, [*own[:2], strange[2]], rig, video=False)
+    with pytest.raises(FaceError, match=r"strangerphoto3\.png.*not to be the person"):
+        of_one_person(avatar, [own[0], *strange[2:]], rig, video=True)
 
 
 def test_what_no_photo_shows_and_what_blinks_and_speaks_stays(avatar, refined, rig):
