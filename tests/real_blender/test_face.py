@@ -1,7 +1,8 @@
-"""The face board as an animator meets it: in a window, with undo and redo."""
+"""The face board as an animator meets it: in a window, with undo and redo, by key and search, in other themes and on other displays."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from .window import Run
@@ -38,3 +39,35 @@ def test_lipsync_is_one_undo_step(face) -> None:
 def test_bones_are_selected_and_streams_are_shown(face) -> None:
     assert face.findings["selected"] == ["POSE", "jaw"]
     assert face.findings["streamed"] == pytest.approx(0.75)
+
+
+def test_the_menu_opens_by_its_key_which_nobody_else_has(face) -> None:
+    assert face.findings["default_items"] > 1000
+    assert face.findings["key_taken_by"] == []
+    box = face.findings["view_box"]
+    changed = np.abs(face.picture("menu", box) - face.picture("end", box)).max(axis=2) > 0.05
+    assert 0.03 < changed.mean() < 0.5
+
+
+def test_search_finds_and_runs_an_operator(face) -> None:
+    assert face.findings["search"] == [0.5, 0.0]
+
+
+def test_the_panel_follows_the_theme_and_the_display(face) -> None:
+    """The light theme makes the sidebar light, and stays legible: all have dark and light pixels. Twice the scale is twice the size."""
+    seen = face.findings["appearance"]
+    dark, light, large = (face.picture(f"theme_{name}", seen[name]["box"]).mean(axis=2) for name in ("dark", "light", "large"))
+    assert np.median(dark) < 0.3
+    assert np.median(light) > np.median(dark) + 0.3
+    assert np.median(large) == pytest.approx(np.median(light), abs=0.1)
+    for picture in (dark, light, large):
+        assert np.percentile(picture, 99) - np.percentile(picture, 1) > 0.4
+    assert seen["large"]["pixel_size"] == 2 * seen["dark"]["pixel_size"]
+    assert seen["large"]["ui_scale"] == pytest.approx(2 * seen["dark"]["ui_scale"], rel=0.05)
+    assert seen["last_error"] == ""
+
+
+def test_nothing_failed_while_panels_and_menus_were_drawn(face) -> None:
+    """Exceptions in draw functions do not end Blender: they are printed."""
+    wrong = [line for line in face.output.splitlines() if "Traceback" in line or line.startswith(("Error", "RuntimeError", "rna_uiItem"))]
+    assert wrong == []

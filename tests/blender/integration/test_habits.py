@@ -86,7 +86,7 @@ def key_items() -> dict[str, list[bpy.types.KeyMapItem]]:
 
 
 def test_the_key_opens_the_menu_and_goes_with_the_addon(addon, lookalike) -> None:
-    """One item each in Object and Pose Mode, as Preferences > Keymap lists them; that Blender itself leaves the key free is seen in a window."""
+    """One item each in Object and Pose Mode, as Preferences > Keymap lists them. Windows show that the key is free: tests/real_blender."""
     found = key_items()
     assert found.keys() == {"Object Mode", "Pose"}
     for items in found.values():

@@ -1,4 +1,4 @@
-"""The face board in a real window: presets, motion and lip-sync with undo and redo, the panels drawn, a stream shown."""
+"""The face board in a real window: presets, motion and lip-sync with undo and redo, a stream, the menu by key and by search, themes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import bpy
 from avatar_scene import empty_scene, hide_rig, import_avatar, look_at, part, settle
-from driving import OUT, Steps, findings, region, screenshot, space, start, view_area, window
+from driving import OUT, Steps, event, findings, move, press, redraw, region, region_box, screenshot, space, start, view_area, window
 
 WAVE = [abs(((i / 15) % 2) - 1) for i in range(61)]
 
@@ -84,6 +84,8 @@ def run() -> Steps:
     yield from stream()
     hide_rig(next(c for c in bpy.data.collections if c.lookalike.is_avatar))
     screenshot("end")
+    yield from menu_and_search()
+    yield from appearance()
 
 
 def stream() -> Steps:
@@ -99,6 +101,62 @@ def stream() -> Steps:
     yield from settle(0.4)
     findings["streamed"] = round(parts()[0].pose.bones["arkit"]["mouthSmileLeft"], 3)
     api.stop_live()
+
+
+def menu_and_search() -> Steps:
+    """The menu by its key, then one of its operators by F3, typed as a user types."""
+    view = region()
+    x, y = view.x + view.width // 3, view.y + view.height // 2
+    key = {"ctrl": True, "shift": True, "alt": True}
+    defaults = bpy.context.window_manager.keyconfigs.default.keymaps
+    findings["default_items"] = sum(len(keymap.keymap_items) for keymap in defaults)
+    findings["key_taken_by"] = [
+        item.idname
+        for name in ("Window", "Screen", "3D View", "3D View Generic", "Object Mode", "Object Non-modal", "Pose")
+        for item in defaults[name].keymap_items
+        if (item.type, item.value) == ("L", "PRESS") and item.ctrl and item.shift and item.alt
+    ]
+    findings["view_box"] = region_box()
+    yield from move(x, y)
+    yield from press("L", x, y, **key)
+    yield 0.5
+    screenshot("menu")
+    yield from press("ESC", x, y)
+    face = parts()[0].pose.bones["face"]
+    face["mouthSmile"] = 0.5
+    parts()[0].update_tag()
+    yield from press("F3", x, y)
+    yield 0.5
+    for letter in "Reset Face Con":
+        event("SPACE" if letter == " " else letter.upper(), "PRESS", x, y, unicode=letter)
+        yield 0.05
+    yield 0.8
+    screenshot("search")
+    before = parts()[0].pose.bones["face"]["mouthSmile"]
+    yield from press("RET", x, y)
+    yield from settle(0.4)
+    findings["search"] = [before, parts()[0].pose.bones["face"]["mouthSmile"]]
+
+
+def appearance() -> Steps:
+    """Blender's light theme, and a display of twice the resolution."""
+    preferences = bpy.context.preferences
+    folder = Path(bpy.utils.system_resource("SCRIPTS")) / "presets" / "interface_theme"
+    light = next(path for path in folder.iterdir() if path.name.lower() == "blender_light.xml")
+    shown = {}
+    for name in ("dark", "light", "large"):
+        if name == "light":
+            with bpy.context.temp_override(window=window(), area=view_area(), region=region()):
+                bpy.ops.script.execute_preset(filepath=str(light), menu_idname="USERPREF_MT_interface_theme_presets")
+        elif name == "large":
+            preferences.view.ui_scale = 2.0
+        redraw()
+        yield 1.0
+        redraw()
+        yield 0.5
+        screenshot(f"theme_{name}")
+        shown[name] = {"box": region_box("UI"), "pixel_size": preferences.system.pixel_size, "ui_scale": preferences.system.ui_scale}
+    findings["appearance"] = shown | {"last_error": part("viewport").status.last_error}
 
 
 start(run)
