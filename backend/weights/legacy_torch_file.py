@@ -11,13 +11,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from backend.protocol.errors import WeightsError
 from backend.protocol.restricted_pickle import parse_pickle
 
-from .torch_file import _ADMITTED, _STORAGES, MAX_PICKLE, _Claim, _Storage, _StorageType
+from .torch_file import _ADMITTED, MAX_NAME, MAX_PICKLE, MAX_SHARING, Tensors, _Claim, _Storage, _StorageType
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -63,7 +62,13 @@ class _File:
         stored = {key: self._storage(self.claimed[key]) for key in keys}
         if not isinstance(content, dict):
             raise WeightsError(f"{self.name}: holds no state dict", "choose a checkpoint of the model")
-        return {str(key): self._tensor(value, str(key), stored) for key, value in content.items()}
+        tensors, state = Tensors(self.name, MAX_SHARING * len(self.data)), dict[str, Tensor]()
+        for key, value in content.items():
+            name = str(key)
+            if not isinstance(value, _Claim):
+                raise WeightsError(f"{self.name}: {name[:MAX_NAME]!r} is not a tensor", "choose a checkpoint of the model")
+            state[name] = tensors.read(value, stored[value.storage.entry], name[:MAX_NAME])
+        return state
 
     def _pickle(self, content: bool = False) -> Any:
         """The next pickle; only the content's may speak of tensors."""
@@ -85,7 +90,7 @@ class _File:
             raise ValueError(f"storage {key!r} claims {count} numbers")
         return self.claimed.setdefault(key, _Storage(key, kind, count))
 
-    def _storage(self, claim: _Storage) -> bytes:
+    def _storage(self, claim: _Storage) -> memoryview:
         length = claim.count * claim.kind.itemsize
         start = self.at + 8
         if start + length > len(self.data):
@@ -93,18 +98,4 @@ class _File:
         if struct.unpack_from("<q", self.data, self.at)[0] != claim.count:
             raise WeightsError(f"{self.name}: storage {claim.entry!r} is not as long as its tensors say", _AGAIN)
         self.at = start + length
-        return self.data[start : self.at]
-
-    def _tensor(self, value: Any, name: str, stored: dict[str, bytes]) -> Tensor:
-        if not isinstance(value, _Claim):
-            raise WeightsError(f"{self.name}: {name!r} is not a tensor", "choose a checkpoint of the model")
-        storage = value.storage
-        last = value.offset + sum((n - 1) * s for n, s in zip(value.shape, value.strides, strict=True)) if 0 not in value.shape else -1
-        count = torch.Size(value.shape).numel()
-        if last >= storage.count or count > storage.count:
-            raise WeightsError(f"{self.name}: {name} of shape {value.shape} does not fit its {storage.count} stored numbers", _AGAIN)
-        dtype = _STORAGES[storage.kind.name]
-        if not count:
-            return torch.empty(value.shape, dtype=dtype)
-        flat = torch.frombuffer(bytearray(stored[storage.entry]), dtype=dtype)
-        return flat.as_strided(value.shape, value.strides, value.offset).clone(memory_format=torch.contiguous_format)
+        return memoryview(self.data)[start : self.at]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class _Reader:
     def __init__(self, archive: zipfile.ZipFile, name: str, size: int) -> None:
         self.archive, self.name = archive, name
         self.entries = {info.filename: info for info in archive.infolist()}
-        self.allowed = MAX_SHARING * size
+        self.tensors, self.loaded = Tensors(name, MAX_SHARING * size), dict[str, bytes]()
         if len(self.entries) > MAX_ENTRIES:
             raise WeightsError(f"{name}: {len(self.entries)} entries are more than weights have", _NOT_TRUSTED)
         if any(info.compress_type != zipfile.ZIP_STORED or info.file_size > size for info in self.entries.values()):
@@ -98,7 +99,7 @@ class _Reader:
             raise WeightsError(f"{self.name}: saved on a big-endian machine", "save it again on this one")
         data = self._bytes(f"{self.root}data.pkl", MAX_PICKLE)
         content = parse_pickle(data, self.name, WeightsError, _ADMITTED, persistent=self._storage)
-        self.loaded: dict[str, bytes] = {}
+        self.uses = Counter(_storages(content))
         return self._with_tensors(content, "")
 
     def _bytes(self, entry: str, limit: int) -> bytes:
@@ -130,6 +131,40 @@ class _Reader:
         return self._tensor(value, where) if isinstance(value, _Claim) else value
 
     def _tensor(self, claim: _Claim, where: str) -> Tensor:
+        """The tensor of a claim. A storage is read once, and kept while there are more tensors of it to come."""
+        entry = claim.storage.entry
+        self.uses[entry] -= 1
+        stored = self.loaded.pop(entry, None)
+        if stored is None:
+            stored = self.archive.read(entry)
+        if self.uses[entry]:
+            self.loaded[entry] = stored
+        return self.tensors.read(claim, stored, where)
+
+
+def _storages(value: Any) -> Iterator[str]:
+    """The storage's entry of every tensor in a content."""
+    if isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _storages(part)
+    elif isinstance(value, _Claim):
+        yield value.storage.entry
+
+
+class Tensors:
+    """Makes tensors of what a file's pickle claims and of the bytes that are there; counts what they take together."""
+
+    def __init__(self, name: str, allowed: int) -> None:
+        self.name, self.allowed = name, allowed
+
+    def read(self, claim: _Claim, stored: bytes | memoryview, where: str) -> Tensor:
+        """One tensor, owning its memory.
+
+        Args:
+            stored: the bytes of the claim's storage. where: the tensor's place, for messages.
+        Raises:
+            WeightsError: it does not fit its storage, or all together take more than is allowed.
+        """
         storage, shape, strides = claim.storage, claim.shape, claim.strides
         count = math.prod(shape)
         end = claim.offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1 if count else 0
@@ -139,11 +174,16 @@ class _Reader:
         if self.allowed < 0:
             raise WeightsError(f"{self.name}: its tensors claim more than the file holds", _NOT_TRUSTED)
         dtype = _STORAGES[storage.kind.name]
-        if not count:
-            return torch.empty(shape, dtype=dtype)
-        flat = torch.frombuffer(bytearray(self.archive.read(storage.entry)), dtype=dtype)
-        view = flat.as_strided(shape, strides, claim.offset)
-        return view if view.is_contiguous() and count == storage.count else view.clone(memory_format=torch.contiguous_format)
+        try:
+            if not count:
+                return torch.empty(shape, dtype=dtype)
+            # A buffer of its own: the bytes may serve other tensors, and these may be written to.
+            start, item = claim.offset * storage.kind.itemsize, storage.kind.itemsize
+            flat = torch.frombuffer(bytearray(memoryview(stored)[start : end * item]), dtype=dtype)
+            view = flat.as_strided(shape, strides)
+            return view if view.is_contiguous() and count == flat.numel() else view.clone(memory_format=torch.contiguous_format)
+        except (RuntimeError, ValueError) as error:  # torch's own limits, of sizes that hold no number for one
+            raise WeightsError(f"{self.name}: {where} of shape {shape} cannot be made ({error})", _NOT_TRUSTED) from error
 
 
 class _Fixed(Recorder):

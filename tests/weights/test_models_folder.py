@@ -135,6 +135,14 @@ def test_files_from_before_torch_1_6_are_read(tmp_path, dtype):
             read_state(path)
 
 
+def test_many_names_over_one_storage_of_an_old_file_are_refused(tmp_path):
+    base = torch.ones(200_000)
+    path = tmp_path / "old.pth"
+    torch.save({f"w{i}": base[:] for i in range(50)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match=r"old\.pth: its tensors claim more than the file holds"):
+        read_state(path)
+
+
 def test_flames_arrays_keep_their_names_so_that_the_rig_loads_them(tmp_path):
     path = tmp_path / "flame.pt"
     flame = {"v_template": torch.zeros(5023, 3), "shapedirs": torch.zeros(5023, 3, 400)}

@@ -5,12 +5,14 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from backend.protocol.errors import WeightsError
+from backend.weights.store import read_state as read_any_state
 from backend.weights.torch_file import read_state, read_torch_file
 
 
@@ -126,6 +128,47 @@ def test_many_tensors_over_one_storage_are_refused(saved):
     base = torch.ones(200_000)
     with pytest.raises(WeightsError, match="claim more than the file holds"):
         read_torch_file(saved({f"w{i}": base[:] for i in range(50)}))
+
+
+def test_a_storage_is_read_once_for_all_its_tensors(saved, monkeypatch):
+    base = torch.arange(100_000.0)
+    path = saved({"other": torch.ones(9), **{f"w{i}": base[i : i + 2] for i in range(300)}})
+    read, whole = [], zipfile.ZipFile.read
+
+    def counted(archive, entry, *rest):
+        read.append(len(data := whole(archive, entry, *rest)))
+        return data
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", counted)
+    got = read_torch_file(path)
+    assert torch.equal(got["w299"], torch.tensor([299.0, 300.0]))
+    got["w0"].zero_()
+    assert got["w1"].tolist() == [1.0, 2.0]
+    assert sum(read) < path.stat().st_size
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_shapes_that_overflow_are_refused(tmp_path, legacy):
+    """Products of 2^32 and 2^32 are 0 in 64 bits; a shape with a zero claims nothing, but torch cannot make it either."""
+    for shape in ((1 << 32, 1 << 32), (0, 1 << 47, 1 << 47)):
+        path = tmp_path / "weights.pt"
+        torch.save({"w": torch.ones(300, 2, dtype=torch.uint8)}, path, _use_new_zipfile_serialization=not legacy)
+        lengths = b"".join(b"\x8a\x07" + n.to_bytes(7, "little") for n in shape)
+        strides = b"K\x00" * len(shape)
+        edit = partial(
+            reshaped, old=b"M\x2c\x01K\x02\x86", strides=b"K\x02K\x01\x86", tuples=(lengths, strides, {2: b"\x86", 3: b"\x87"}[len(shape)])
+        )
+        path.write_bytes(edit(path.read_bytes())) if legacy else forged(path, edit)
+        with pytest.raises(WeightsError, match=r"w of shape .* (does not fit its 600|cannot be made)"):
+            read_any_state(path)
+
+
+def reshaped(data, old, strides, tuples):
+    """A pickle with another shape and other strides of its only tensor."""
+    (start,) = (at for at in range(len(data)) if data.startswith(old, at))
+    end = data.index(strides, start) + len(strides)
+    middle = data[start + len(old) : end - len(strides)]
+    return data[:start] + tuples[0] + tuples[2] + middle + tuples[1] + tuples[2] + data[end:]
 
 
 def test_storage_of_another_length_and_compressed_entries_are_refused(saved):
