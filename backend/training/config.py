@@ -14,6 +14,10 @@ from typing import Any
 from .errors import TrainingError
 
 SOURCES = ("synthetic", "vhap", "gagavatar_track", "videos")
+ONE_PHOTO = ("omg", "gagavatar")
+"""Networks that take one photo."""
+MAX_VIDEO_FRAMES = 500
+"""Of one video: all of them are fitted together, in memory."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class DataConfig:
 
     Attributes:
         kind: synthetic, vhap, gagavatar_track or videos. path: of the three last.
-        people, frames: how many the generator draws, or how many frames of each video are used. seed: the generator's.
+        people, frames: how many the generator draws, or how many frames of each video are used (at most 500). seed: the generator's.
         yaw, pitch: the generator's cameras, standard deviations in degrees. around: cameras on the whole circle.
         held_out: share of the people that training never sees, the last ones.
         split: of dataset.json. cache: where measured videos are kept.
@@ -192,10 +196,17 @@ def read_config(path: Path) -> TrainingConfig:
         for name, entry in config.data.items()
     }
     rig = config.rig if config.rig == "builtin" else _beside(path, config.rig)
-    model = dataclasses.replace(config.model, weights=_beside(path, config.model.weights))
+    encoder = config.model.encoder_weights
+    encoder = _beside(path, encoder) if is_file_name(encoder) else encoder
+    model = dataclasses.replace(config.model, weights=_beside(path, config.model.weights), encoder_weights=encoder)
     config = dataclasses.replace(config, data=data, rig=rig, model=model)
     _check(config, path.name)
     return config
+
+
+def is_file_name(weights: str) -> bool:
+    """Whether weights are named by a file, not by their name in `lookalike models`."""
+    return "." in weights or "/" in weights or "\\" in weights
 
 
 def _beside(path: Path, value: str) -> str:
@@ -248,16 +259,29 @@ def _check(config: TrainingConfig, where: str) -> None:
     if not config.stages or abs(sum(stage.share for stage in config.stages) - 1) > 1e-6:
         problems.append("the stages' shares must add up to 1")
     for name, data in config.data.items():
-        if data.kind not in SOURCES:
-            problems.append(f"data.{name}: kind is one of {', '.join(SOURCES)}")
-        elif data.kind != "synthetic" and not data.path:
-            problems.append(f"data.{name}: path must be given")
-        if not 0 < data.held_out < 1 or data.people < 1 or data.frames < 2:
-            problems.append(f"data.{name}: held_out lies between 0 and 1, people is 1 or more, frames 2 or more")
+        problems += _data_problems(data, f"data.{name}")
+    if config.held_out.every < 1 or config.held_out.pairs < 1:
+        problems.append("held_out: every and pairs must be at least 1")
+    loss = config.loss
+    if min(dataclasses.astuple(loss)) < 0 or max(loss.l1, loss.l2, loss.ssim, loss.perceptual) == 0:
+        problems.append("loss: no factor is negative, and l1, l2, ssim or perceptual is more than 0")
     for index, stage in enumerate(config.stages):
         problems += _stage_problems(config, stage, stage.name or f"stage {index + 1}")
     if problems:
         raise TrainingError(f"{where}: {'; '.join(problems)}", "correct it")
+
+
+def _data_problems(data: DataConfig, label: str) -> list[str]:
+    problems: list[str] = []
+    if data.kind not in SOURCES:
+        problems.append(f"{label}: kind is one of {', '.join(SOURCES)}")
+    elif data.kind != "synthetic" and not data.path:
+        problems.append(f"{label}: path must be given")
+    if not 0 < data.held_out < 1 or data.people < 1 or data.frames < 2:
+        problems.append(f"{label}: held_out lies between 0 and 1, people is 1 or more, frames 2 or more")
+    elif data.kind == "videos" and data.frames > MAX_VIDEO_FRAMES:
+        problems.append(f"{label}: frames of a video are at most {MAX_VIDEO_FRAMES}")
+    return problems
 
 
 def _stage_problems(config: TrainingConfig, stage: Stage, label: str) -> list[str]:
@@ -272,4 +296,6 @@ def _stage_problems(config: TrainingConfig, stage: Stage, label: str) -> list[st
         problems.append(f"{label}: the model has levels 0 to {config.model.levels}")
     if not 1 <= stage.photos[0] <= stage.photos[1] <= 16:
         problems.append(f"{label}: photos are least and most, 1 to 16")
+    elif config.model.name in ONE_PHOTO and stage.photos != (1, 1):
+        problems.append(f"{label}: {config.model.name} takes one photo, photos = [1, 1]")
     return problems

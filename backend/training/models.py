@@ -22,7 +22,7 @@ from backend.models.omg.posing import PosedHead
 from backend.rig import Rig
 from backend.weights.store import read_state, weights_path
 
-from .config import OptimiserConfig, TrainingConfig
+from .config import OptimiserConfig, TrainingConfig, is_file_name
 from .data.batch import Batch, TensorViews
 from .errors import TrainingError
 from .losses import Drawn
@@ -231,7 +231,7 @@ def _load_dino(backbone: DinoV2, config: TrainingConfig) -> None:
     backbone.requires_grad_(False)
     wanted = config.model.encoder_weights
     if wanted:
-        path = Path(wanted) if "." in wanted or "/" in wanted else weights_path(wanted)
+        path = Path(wanted) if is_file_name(wanted) else weights_path(wanted)
         backbone.load(read_state(path), path.name)
     elif not config.model.weights:
         name = f"dinov2-{config.model.encoder[0]}"

@@ -142,8 +142,8 @@ def _measure(path: Path, rig: Rig, count: int, tracker: Tracker) -> bytes:
             intrinsics[:2, 2] -= [square.x - square.side / 2, square.y - square.side / 2]
             intrinsics[:2] *= STORED / square.side
             cameras.append((driver.world_to_camera, intrinsics))
-            archive.writestr(f"{index:03d}.jpg", _encoded(square.cut(portrait.image, STORED, cv2.BORDER_REPLICATE), "JPEG"))
-            archive.writestr(f"{index:03d}.png", _encoded(square.cut(portrait.matte, STORED), "PNG"))
+            archive.writestr(f"{index:06d}.jpg", _encoded(square.cut(portrait.image, STORED, cv2.BORDER_REPLICATE), "JPEG"))
+            archive.writestr(f"{index:06d}.png", _encoded(square.cut(portrait.matte, STORED), "PNG"))
         arrays = io.BytesIO()
         np.savez(
             arrays,
