@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def read_npz(path: Path) -> dict[str, Any]:
                 raise RigError(f"{path.name}: unpacks to more than a rig can be")
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted
         raise RigError(f"{path.name}: not a readable .npz ({error})", "download the file again") from error
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import pickle
 import shutil
 from dataclasses import replace
@@ -133,6 +134,29 @@ def test_gagavatar_tracks_folder_is_read_with_its_own_camera(tracked, small_rig)
         TrackedLmdb(folder, small_rig, 128, "val")
 
 
+def test_two_sets_share_one_folder_also_in_a_forked_process(tracked, small_rig):
+    folder, _ = tracked
+    (folder / "dataset.json").write_text(json.dumps({"train": ["anna_0", "anna_1"], "val": ["bob_2_0"]}))
+    sets = [TrackedLmdb(folder, small_rig, 64, split) for split in ("train", "val")]
+    alone = [footage.view(0, 0).image for footage in sets]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        forked = pool.map(_first_picture, sets)
+    for one, other in zip(alone, forked, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def _first_picture(footage):
+    return footage.view(0, 0).image
+
+
+def test_a_corrupt_lmdb_is_a_fault_of_the_data(tracked, small_rig):
+    folder, _ = tracked
+    footage = TrackedLmdb(folder, small_rig, 64)
+    (folder / "img_lmdb" / "data.mdb").write_bytes(b"not a database" * 1000)
+    with pytest.raises(DataError, match="not a readable LMDB"):
+        footage.view(0, 0)
+
+
 def test_bad_tracked_data_is_named(tracked, small_rig):
     folder, frames = tracked
     frames["anna_0"]["expcode"] = np.full(100, np.nan, np.float32)
@@ -171,6 +195,72 @@ def test_bad_vhap_frames_are_named_and_replaced_by_others(people_folder, small_r
     (root / "person1" / "transforms.json").write_text(json.dumps(listing))
     with pytest.raises(DataError, match="points outside"):
         VhapFolders(root, small_rig, 64).view(1, 0)
+
+
+def _encrypted(path):
+    packed = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = packed.find(signature)
+        while at >= 0:
+            packed[at + flags] |= 1
+            at = packed.find(signature, at + 4)
+    path.write_bytes(packed)
+
+
+def _with(**arrays):
+    def spoil(path):
+        content = dict(np.load(path))
+        np.savez(path, **(content | arrays))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_encrypted, "not a readable"),
+        (_with(expr=np.array(["a", "b"])), "expr holds no numbers"),
+        (_with(static_offset=np.zeros(4, np.float32)), "static_offset has 4 values"),
+    ],
+)
+def test_bad_parameters_are_a_fault_of_the_frame(people_folder, small_rig, tmp_path, spoil, message):
+    shutil.copytree(people_folder / "person0", tmp_path / "person0")
+    spoil(tmp_path / "person0" / "flame_param" / "0.npz")
+    with pytest.raises(DataError, match=message):
+        VhapFolders(tmp_path / "person0", small_rig, 64).view(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"w": 10**400}, "no usable camera"),
+        ({"fl_x": None, "camera_angle_x": 0.0}, "no usable camera"),
+        ({"transform_matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]}, "rotation is not one"),
+    ],
+)
+def test_bad_cameras_are_a_fault_of_the_frame(people_folder, small_rig, tmp_path, change, message):
+    shutil.copytree(people_folder / "person0", tmp_path / "person0")
+    path = tmp_path / "person0" / "transforms.json"
+    listing = json.loads(path.read_text())
+    listing["frames"][0] = {key: value for key, value in (listing["frames"][0] | change).items() if value is not None}
+    path.write_text(json.dumps(listing))
+    with pytest.raises(DataError, match=message):
+        VhapFolders(tmp_path / "person0", small_rig, 64).view(0, 0)
+
+
+def test_a_head_behind_the_camera_is_replaced_by_another_frame(people_folder, small_rig, tmp_path):
+    root = tmp_path / "people"
+    shutil.copytree(people_folder, root)
+    for path in root.glob("*/transforms.json"):
+        listing = json.loads(path.read_text())
+        listing["frames"][0]["transform_matrix"][2][3] = -50.0
+        listing["frames"][0]["transform_matrix"][0][3] = 0.0
+        path.write_text(json.dumps(listing))
+    footage = VhapFolders(root, small_rig, 64)
+    with pytest.raises(DataError, match="behind the camera"):
+        network_camera(footage.view(0, 0))
+    pairs = Pairs({"people": footage}, 0)
+    assert len(collate([pairs[Sample("people", number, 1)] for number in range(12)]).target) == 12
 
 
 def test_held_out_people_are_never_learned_from(people_folder, small_rig):

@@ -95,6 +95,8 @@ class Pairs(Dataset[tuple[list[View], View]]):
             frames = rng.choice(count, sample.photos + 1, replace=count <= sample.photos)
             try:
                 views = [source.view(person, int(frame)) for frame in frames]
+                for view in views:
+                    network_camera(view)  # raises where a head cannot be seen, which `collate` would find too late
             except DataError as error:
                 fault = error
                 continue

@@ -7,6 +7,7 @@ focal length of 12 half-pictures, world units five to a metre, the head's rotati
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,6 @@ class TrackedLmdb:
             raise DataError(f"{root}: no frame of {split!r} has parameters", "check dataset.json")
         self.people = tuple(people)
         self._keys = list(people.values())
-        self._environment: Any = None
 
     def frames(self, person: int) -> int:
         return len(self._keys[person])
@@ -88,17 +88,10 @@ class TrackedLmdb:
         )  # fmt: skip
 
     def _jpeg(self, key: str) -> bytes:
-        if self._environment is None:
-            # Opened by each process for itself: an LMDB environment does not survive a fork.
-            self._environment = _open(self._path)
-        with self._environment.begin(write=False) as transaction:
-            data = transaction.get(key.encode())
+        data = _read_lmdb(self._path, key)
         if data is None:
             raise DataError(f"{self._path}: no picture of {key}", "leave the frame out of the pickle, or track it again")
-        return bytes(data)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_environment": None}
+        return data
 
 
 def tracked_camera(transform: F32, size: int) -> Camera:
@@ -112,13 +105,30 @@ def tracked_camera(transform: F32, size: int) -> Camera:
     return Camera(view.astype(np.float32), lens.astype(np.float32), size, size)
 
 
-def _open(path: Path) -> Any:
+_environments: dict[Path, tuple[int, Any]] = {}
+"""Folder -> the process that opened it, its environment: a process may have an LMDB open but once, and several sets may share it."""
+
+
+def _read_lmdb(path: Path, key: str) -> bytes | None:
+    """The value of a key, None where there is none.
+
+    Raises:
+        DataError: the file cannot be read. LookalikeError: lmdb is not installed.
+    """
     try:
         import lmdb
     except ImportError as error:
         raise LookalikeError("reading GAGAvatar_track's pictures needs lmdb", "install lookalike[training]") from error
+    folder = path.resolve()
     try:
-        return lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False, max_readers=512)
+        process, environment = _environments.get(folder, (0, None))
+        if process != os.getpid():
+            if environment is not None:
+                environment.close()  # a parent's, which does not survive the fork, and stands in the way of an own one
+            environment = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False, max_readers=512)
+            _environments[folder] = os.getpid(), environment
+        with environment.begin(write=False) as transaction:
+            return transaction.get(key.encode())
     except lmdb.Error as error:
         raise DataError(f"{path}: not a readable LMDB ({error})", "copy data.mdb again") from error
 
@@ -156,7 +166,10 @@ def _codes(entry: dict[str, Any], name: str) -> dict[str, F32]:
     for key, shape in LENGTHS.items():
         if key not in entry:
             raise DataError(f"{name}: {key} is missing", "track it again")
-        array = np.asarray(entry[key], np.float32)
+        try:
+            array = np.asarray(entry[key], np.float32)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{name}: {key} holds no numbers ({error})", "track it again") from error
         if array.size != np.prod(shape) or not np.isfinite(array).all():
             raise DataError(f"{name}: {key} of shape {array.shape} where {shape} finite numbers belong", "track it again")
         codes[key] = array.reshape(shape)

@@ -130,7 +130,7 @@ def _read_sequence(folder: Path, rig: Rig) -> _Sequence:
         frames = content["frames"]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a list of frames ({error})", "export the sequence again") from error
     if not isinstance(frames, list) or not frames or len(frames) > MAX_FRAMES or not all(isinstance(f, dict) for f in frames):
         raise DataError(f"{path}: not a list of 1 to {MAX_FRAMES} frames", "export the sequence again")
@@ -162,12 +162,12 @@ def _camera(entry: dict[str, Any], size: tuple[int, int], name: str) -> Camera:
         else:
             focal = (stated[0] / 2 / math.tan(float(entry["camera_angle_x"]) / 2),) * 2
         centre = float(entry.get("cx", stated[0] / 2)), float(entry.get("cy", stated[1] / 2))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DataError(f"{name}: no usable camera ({error})", "export the sequence again") from error
     values = np.array([*stated, *focal, *centre])
     if to_world.shape != (4, 4) or not (np.isfinite(to_world).all() and np.isfinite(values).all()) or min(*stated, *focal) <= 0:
         raise DataError(f"{name}: the camera is not usable", "export the sequence again")
-    if not np.allclose(to_world[:3, :3] @ to_world[:3, :3].T, np.eye(3), atol=1e-3):
+    if not (np.allclose(to_world[:3, :3] @ to_world[:3, :3].T, np.eye(3), atol=1e-3) and np.allclose(to_world[3], [0, 0, 0, 1])):
         raise DataError(f"{name}: the camera's rotation is not one", "export the sequence again")
     scale = np.array([width / stated[0], height / stated[1]])
     intrinsics = np.eye(3)
@@ -187,7 +187,7 @@ def _parameters(path: Path, rig: Rig) -> dict[str, NDArray[np.float32]]:
     for key in (*expected, "shape", "expr"):
         if key not in content:
             raise DataError(f"{path}: {key} is missing", "export the sequence again")
-        arrays[key] = np.asarray(content[key], np.float32).reshape(-1)
+        arrays[key] = _numbers(content[key], f"{path}: {key}").reshape(-1)
         if key in expected and len(arrays[key]) != expected[key]:
             raise DataError(f"{path}: {key} has {len(arrays[key])} values, not {expected[key]}")
     if len(arrays["shape"]) > rig.shape_basis.shape[2] or len(arrays["expr"]) > len(rig.expression_names):
@@ -195,7 +195,10 @@ def _parameters(path: Path, rig: Rig) -> dict[str, NDArray[np.float32]]:
             f"{path}: {len(arrays['shape'])} shape and {len(arrays['expr'])} expression values, more than {rig.rig_id} has",
             "choose the rig that they were fitted with",
         )
-    offset = np.asarray(content.get("static_offset", np.zeros((1, len(rig.template), 3))), np.float32).reshape(-1, 3)
+    offset = _numbers(content.get("static_offset", np.zeros((1, len(rig.template), 3))), f"{path}: static_offset")
+    if offset.size % 3:
+        raise DataError(f"{path}: static_offset has {offset.size} values, not three a vertex", "export the sequence again")
+    offset = offset.reshape(-1, 3)
     # VHAP appends 120 vertices of teeth to FLAME's; they have no place on the rig.
     arrays["static_offset"] = offset[: len(rig.template)]
     if len(arrays["static_offset"]) != len(rig.template):
@@ -204,3 +207,10 @@ def _parameters(path: Path, rig: Rig) -> dict[str, NDArray[np.float32]]:
         if not np.isfinite(array).all():
             raise DataError(f"{path}: {key} holds numbers that are not finite")
     return arrays
+
+
+def _numbers(values: Any, name: str) -> NDArray[np.float32]:
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} holds no numbers ({error})", "export the sequence again") from error

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +193,7 @@ def _read(file: Path) -> _Measured:
                 arrays = {key: content[key] for key in content.files}
             pictures = [archive.read(name) for name in names if name.endswith(".jpg")]
             mattes = [archive.read(name) for name in names if name.endswith(".png")]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(f"{file}: the kept measurement is corrupt ({error})", "delete it; it is made again") from error
     return _Measured(arrays, pictures, mattes)
 
