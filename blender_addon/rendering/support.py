@@ -46,9 +46,20 @@ def limits(scene: bpy.types.Scene) -> list[str]:
         said.append(f"Transparent bounces are {cycles.transparent_max_bounces}: dark patches; saving the file sets {MOST_BOUNCES}")
     if engine.startswith("BLENDER_EEVEE") and scene.eevee.taa_render_samples < FEW_SAMPLES:
         said.append(f"EEVEE takes {scene.eevee.taa_render_samples} samples: soft edges of splats will be grainy below {FEW_SAMPLES}")
+    if engine.startswith("BLENDER_EEVEE") and _asks_for_cryptomatte(scene) and not eevee_writes_cryptomatte():
+        said.append("EEVEE of Blender 4.2.0 writes no cryptomatte: update to a later 4.2")
     if scene.render.use_multiview:
         said.append("Stereo: splats face the middle between the two eyes' cameras")
     return said
+
+
+def eevee_writes_cryptomatte() -> bool:
+    """Found by rendering: 4.2.0 leaves it out, 4.2.23 does not."""
+    return bpy.app.version > (4, 2, 0)
+
+
+def _asks_for_cryptomatte(scene: bpy.types.Scene) -> bool:
+    return any(layer.use_pass_cryptomatte_object or layer.use_pass_cryptomatte_asset for layer in scene.view_layers)
 
 
 def moved_instances(scene: bpy.types.Scene) -> list[bpy.types.Object]:

@@ -4,6 +4,7 @@
 """
 
 ERRORS = {
+    "EEVEE of Blender 4.2.0 writes no cryptomatte: update to a later 4.2": "Blender 4.2.0 的 EEVEE 不写入 Cryptomatte：请更新到较新的 4.2",
     "{a} follows no rig mesh and stays at rest: import the avatar again": "{a} 不跟随任何绑定网格，停在静止位置：请重新导入头像",
     "{a} was edited and has {b} vertices, not {c}: its splats stay at rest": (
         "{a} 被编辑过，有 {b} 个顶点，而不是 {c} 个：其泼溅点停在静止位置"

@@ -57,6 +57,8 @@ class Layered:
 
 @pytest.fixture(scope="module", params=list(ENGINES))
 def layered(request, part, tmp_path_factory) -> Layered:
+    if request.param == "eevee" and not part("rendering.support").eevee_writes_cryptomatte():
+        pytest.skip("EEVEE of Blender 4.2.0 writes no cryptomatte, as the panel says; later ones of 4.2 do")
     avatar = build_shot(part, 1)
     scene = bpy.context.scene
     scene.render.engine, scene.eevee.taa_render_samples, scene.cycles.samples = ENGINES[request.param], 32, 16
