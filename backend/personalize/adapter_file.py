@@ -8,6 +8,7 @@ list of layers, the learning curve.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -121,16 +122,24 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
         return _released(path)
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["adapter"])
+            text = (file.metadata() or {})["adapter"]
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path.name}: is truncated or not a safetensors file ({error})", "copy the file again") from error
-    except (KeyError, json.JSONDecodeError) as error:
+    except KeyError as error:
         raise WeightsError(f"{path.name}: is not an adapter", "choose a file that personalize wrote") from error
-    return _decoded(header, tensors, path.name)
+    return _decoded(text, tensors, path.name)
 
 
-def _decoded(header: Any, tensors: dict[str, Tensor], name: str) -> Adapter:
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is not a number")
+
+
+def _decoded(text: str, tensors: dict[str, Tensor], name: str) -> Adapter:
+    try:
+        header = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{name}: its header cannot be read ({error})", "make the adapter again") from error
     try:
         if header["format"] != FORMAT:
             raise WeightsError(f"{name}: adapter format {header['format']}, this version reads {FORMAT}", "update Lookalike")
@@ -147,7 +156,7 @@ def _decoded(header: Any, tensors: dict[str, Tensor], name: str) -> Adapter:
             registers=registers or None,
             facts=dict(header["facts"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise WeightsError(f"{name}: its header and its tensors do not fit ({error})", "make the adapter again") from error
     _check_ranks(adapter, name)
     return adapter
@@ -156,6 +165,8 @@ def _decoded(header: Any, tensors: dict[str, Tensor], name: str) -> Adapter:
 def _check_ranks(adapter: Adapter, name: str) -> None:
     if not 1 <= len(adapter.pairs) <= MAX_LAYERS or not 1 <= adapter.rank <= 4096:
         raise WeightsError(f"{name}: rank {adapter.rank} with {len(adapter.pairs)} layers is not an adapter")
+    if not math.isfinite(adapter.alpha):
+        raise WeightsError(f"{name}: its alpha is {adapter.alpha}", "make the adapter again")
     for layer, (a, b) in adapter.pairs.items():
         fits = a.ndim == b.ndim == 2 and adapter.rank in (a.shape[0], a.shape[1]) and a.is_floating_point() and b.is_floating_point()
         if not fits or adapter.rank not in (b.shape[0], b.shape[1]):
@@ -182,22 +193,24 @@ def from_released(content: Mapping[str, Any], name: str) -> Adapter:
         raise WeightsError(f"{name}: has no 'lora_weights'; it is not a LoRAvatar file", "choose a LoRAvatar checkpoint")
     factors: dict[str, dict[str, Tensor]] = {}
     for key, value in content["lora_weights"].items():
-        layer, found, part = key.partition(_PARAMETRIZED)
+        layer, found, part = str(key).partition(_PARAMETRIZED)
         if not found or part not in ("A", "B") or not isinstance(value, Tensor):
-            raise WeightsError(f"{name}: unknown tensor {key} in 'lora_weights'", "choose a LoRAvatar checkpoint")
+            raise WeightsError(f"{name}: unknown tensor {key!r} in 'lora_weights'", "choose a LoRAvatar checkpoint")
         factors.setdefault(str(_RELEASED_TABLES.get(layer, layer)), {})[part] = value
     for layer, parts in factors.items():
         if len(parts) != 2:
             raise WeightsError(f"{name}: layer {layer} has only one of its two factors", "copy the file again")
     pairs = {layer: Pair(parts["A"], parts["B"]) for layer, parts in factors.items()}
-    registers = content.get("register_network") or None
+    registers = content.get("register_network")
+    if registers is None:
+        registers = {}
+    if not isinstance(registers, Mapping) or not all(isinstance(value, Tensor) for value in registers.values()):
+        raise WeightsError(f"{name}: its 'register_network' is no dict of tensors", "choose a LoRAvatar checkpoint")
     # The other factor's outer dimension differs from layer to layer; the rank is what all have in common.
     common = set.intersection(*({*pair.a.shape} & {*pair.b.shape} for pair in pairs.values())) if pairs else set()
     if len(common) != 1:
         raise WeightsError(f"{name}: its factors have no rank in common", "copy the file again")
-    adapter = Adapter(
-        name=Path(name).stem, pairs=pairs, rank=common.pop(), base="GAGAvatar", registers=dict(registers) if registers else None
-    )
+    adapter = Adapter(name=Path(name).stem, pairs=pairs, rank=common.pop(), base="GAGAvatar", registers=dict(registers) or None)
     _check_ranks(adapter, name)
     return adapter
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import BinaryIO
@@ -38,16 +39,17 @@ def fetch(name: str, *, url: str | None = None, progress: Progress = lambda frac
         raise WeightsError(
             f"{entry.file} is not fetched: {entry.licence}{terms}", f"get it from {entry.source}, then: lookalike models add {entry.file}"
         )
+    address = _address(url or entry.url)
     partial = models_directory() / f"{entry.file}.part"
     note = partial.with_suffix(".part.json")
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
-        _download(entry, url or entry.url, partial, note, progress, pause)
+        _download(entry, address, partial, note, progress, pause)
         digest = file_hash(partial)
         if not entry.matches(digest):
             partial.unlink()
             raise WeightsError(
-                f"{url or entry.url}: what came has sha256 {digest}, {entry.file} has {entry.sha256}", "try again later, or another address"
+                f"{address}: what came has sha256 {digest}, {entry.file} has {entry.sha256}", "try again later, or another address"
             )
         whole = partial.with_name(entry.file)
         partial.replace(whole)
@@ -58,6 +60,18 @@ def fetch(name: str, *, url: str | None = None, progress: Progress = lambda frac
             note.unlink(missing_ok=True)
     except OSError as error:
         raise _no_room(partial, error) from error
+
+
+def _address(url: str) -> str:
+    """The URL, if it is one that can be fetched from."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isascii() and url.isprintable()
+    except ValueError:
+        good = False
+    if not good or " " in url:
+        raise WeightsError(f"{url!r} is not an address to fetch from", "give it with https:// in front")
+    return url
 
 
 def _download(entry: Known, url: str, partial: Path, note: Path, progress: Progress, pause: float) -> None:
@@ -96,7 +110,7 @@ def _transfer(entry: Known, url: str, partial: Path, note: Path, progress: Progr
     with answer:
         if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
             have = 0
-        length = int(answer.headers.get("Content-Length") or 0)
+        length = answer.length or 0  # None where the server says none, or none that can be read
         total = have + length
         if total > MAX_BYTES or (entry.size and length and total != entry.size):
             raise WeightsError(f"{url}: offers {total} bytes, {entry.file} has {entry.size or 'fewer'}", "try another address")

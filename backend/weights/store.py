@@ -75,9 +75,11 @@ def present(name: str) -> Present | None:
         size = path.stat().st_size
         with safe_open(path, "pt") as file:
             origin = json.loads((file.metadata() or {})[HEADER])
+        if not isinstance(origin, dict):
+            raise ValueError("its header does not say where it came from")
     except FileNotFoundError:
         return None
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: corrupt ({error})", f"lookalike models remove {name}, then add it again") from error
     return Present(name, path, size, {str(k): str(v) for k, v in origin.items()})
 

@@ -9,6 +9,7 @@ allocated.
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -56,7 +57,14 @@ def read_torch_file(path: str | Path) -> Any:
             return _Reader(archive, path.name, size).read()
     except OSError as error:
         raise WeightsError(f"{path.name}: cannot be read ({error.strerror or error})", "check the path") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        struct.error,
+    ) as error:  # zipfile's, on bad entries
         remedy = f"{_AGAIN}; files older than torch 1.6 have to be saved again by a newer torch"
         raise WeightsError(f"{path.name}: not a readable torch file ({error})", remedy) from error
 
@@ -87,7 +95,8 @@ class _Reader:
         self.tensors, self.loaded = Tensors(name, MAX_SHARING * size), dict[str, bytes]()
         if len(self.entries) > MAX_ENTRIES:
             raise WeightsError(f"{name}: {len(self.entries)} entries are more than weights have", _NOT_TRUSTED)
-        if any(info.compress_type != zipfile.ZIP_STORED or info.file_size > size for info in self.entries.values()):
+        sizes = [(info.file_size, info.compress_size) for info in self.entries.values() if info.compress_type == zipfile.ZIP_STORED]
+        if len(sizes) < len(self.entries) or any(whole != kept or whole > size for whole, kept in sizes):
             raise WeightsError(f"{name}: compressed entries, which torch never writes", _NOT_TRUSTED)
         pickles = [entry for entry in self.entries if entry.count("/") == 1 and entry.endswith("/data.pkl")]
         if len(pickles) != 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ from backend.models.networks import DinoFeatures
 from backend.personalize.adapter_file import (
     Adapter,
     AdapterSwitch,
+    encode_adapter,
     from_released,
     list_adapters,
     read_adapter,
@@ -76,22 +76,12 @@ def test_merged_is_the_trained_one_to_the_bit_with_the_keys_of_the_base():
     assert type(net) is SmallAvatarNetwork
 
 
-def test_merged_runs_the_graph_of_the_base_and_takes_its_time():
+def test_merged_runs_the_graph_of_the_base():
     base, merged = network(), network()
     merge(merged, random_pairs(merged), 0.25)
     graphs = [torch.jit.trace(net.upsampler, torch.zeros(1, 32, 64, 64), check_trace=False).inlined_graph for net in (base, merged)]
     kinds = [[node.kind() for node in graph.nodes()] for graph in graphs]
     assert kinds[0] == kinds[1]
-    seconds = []
-    for net in (base, merged):
-        outputs(net)
-        runs = []
-        for _ in range(5):
-            started = time.process_time()
-            outputs(net)
-            runs.append(time.process_time() - started)
-        seconds.append(min(runs))
-    assert seconds[1] < 1.5 * seconds[0] + 0.02  # a bound against an attached path, not a benchmark
 
 
 def test_the_encoder_is_left_alone_and_every_other_layer_is_adapted():
@@ -164,6 +154,35 @@ def test_broken_files_are_refused_and_listed_as_such(tmp_path):
     assert listed["ada"].parameters == adapter.parameters
     assert "truncated" in listed["cut"].problem
     assert "not finite" in listed["nan"].problem
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"rank": 4', '"rank": Infinity'),
+        ('"rank": 4', '"rank": 1e999'),
+        ('"alpha": 1.0', '"alpha": NaN'),
+        ('"alpha": 1.0', '"alpha": 1e999'),
+        ('"facts": {}', '"facts": {"a": NaN}'),
+    ],
+)
+def test_numbers_of_a_header_that_are_none_are_refused(tmp_path, old, new):
+    path = tmp_path / "ada.safetensors"
+    data = encode_adapter(Adapter("Ada", random_pairs(network()), 4, 1.0))
+    start, (a, b) = 8 + int.from_bytes(data[:8], "little"), (text.replace('"', '\\"').encode() for text in (old, new))
+    assert a in data[8:start]
+    header = data[8:start].replace(a, b)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[start:])
+    with pytest.raises(WeightsError, match=r"ada\.safetensors: its (header|alpha)"):
+        read_adapter(path)
+
+
+@pytest.mark.parametrize("registers", [torch.ones(3), torch.ones(1), [torch.ones(2)], {"a": 3}, 7])
+def test_registers_that_are_no_tensors_by_name_are_refused(tmp_path, registers):
+    adapter = Adapter("me", random_pairs(network()), 4)
+    torch.save({**to_released(adapter), "register_network": registers}, tmp_path / "me.pt")
+    with pytest.raises(WeightsError, match="'register_network' is no dict of tensors"):
+        read_adapter(tmp_path / "me.pt")
 
 
 def test_adapters_are_switched_on_and_off():

@@ -177,6 +177,10 @@ def test_a_corrupt_kept_file_is_told(checkpoint, folder):
     save_file({"query": torch.zeros(1)}, folder / "tiny.safetensors")
     with pytest.raises(WeightsError, match="corrupt"):
         present("tiny")
+    for header in ("[1]", "3", "[" * 100_000):
+        save_file({"query": torch.zeros(1)}, folder / "tiny.safetensors", metadata={store.HEADER: header})
+        with pytest.raises(WeightsError, match="corrupt"):
+            present("tiny")
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -185,7 +189,7 @@ class _Server(http.server.ThreadingHTTPServer):
     def __init__(self, data, breaks=0, after=0, tag='"v1"'):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.data, self.breaks, self.after, self.tag = data, breaks, after, tag
-        self.ranges = []
+        self.ranges, self.length = [], ""
 
     @property
     def url(self):
@@ -204,7 +208,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.headers.get("If-Range") == self.server.tag else 0
         body = self.server.data[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", self.server.length or str(len(body)))
         self.send_header("ETag", self.server.tag)
         self.end_headers()
         if self.server.breaks:
@@ -277,6 +281,22 @@ def test_a_wrong_download_is_refused_and_forgotten(checkpoint, folder, serve):
     assert not list(folder.glob("*.pt*.part"))
     with pytest.raises(WeightsError, match="offers 3 bytes"):
         fetch("tiny", url=serve(b"abc").url, pause=0)
+
+
+@pytest.mark.parametrize(
+    "url", ["example.com/tiny.pt", "file:///etc/passwd", "http://[", "http://h:99999/x", "https:///x", "http://a b/x", "http://\xfc/\xfc"]
+)
+def test_what_is_no_address_is_told(checkpoint, folder, url):
+    with pytest.raises(WeightsError, match="is not an address"):
+        fetch("tiny", url=url, pause=0)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("length", ["many", "-3"])
+def test_a_length_that_is_none_is_passed_over(checkpoint, serve, length):
+    server = serve(checkpoint[0].read_bytes())
+    server.length = length
+    assert fetch("tiny", url=server.url, pause=0).origin["checked"] == "hash"
 
 
 def test_what_the_licence_forbids_is_not_fetched(folder):

@@ -91,6 +91,24 @@ def test_missing_truncated_and_foreign_files_are_told(saved, tmp_path):
         read_torch_file(path)
 
 
+def test_bad_zip_directories_are_told(saved):
+    """An entry of 4 bytes that takes none, and a name that is no UTF-8."""
+    path = saved({"w": torch.ones(1)})
+    data = path.read_bytes()
+    directory = data.index(b"PK\x01\x02")
+    name = data.index(b"data/0", directory)
+    entry = data.rindex(b"PK\x01\x02", 0, name)
+    assert data[entry + 20 : entry + 28] == b"\x04\0\0\0" * 2
+    path.write_bytes(data[: entry + 16] + bytes(8) + data[entry + 24 :])  # with the checksum of nothing
+    with pytest.raises(WeightsError, match="compressed entries"):
+        read_torch_file(path)
+    flags = int.from_bytes(data[entry + 8 : entry + 10], "little") | 0x800
+    named = data[: entry + 8] + flags.to_bytes(2, "little") + data[entry + 10 : name] + b"\xff\xfe" + data[name + 2 :]
+    path.write_bytes(named)
+    with pytest.raises(WeightsError, match=r"weights\.pt: not a readable torch file"):
+        read_torch_file(path)
+
+
 def test_flipped_bytes_are_noticed(saved):
     path = saved({"w": torch.ones(5000)})
     data = bytearray(path.read_bytes())
