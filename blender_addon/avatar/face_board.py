@@ -133,5 +133,5 @@ def _add_slider(
     """A property whose slider runs from 0 to 1, and that takes typed values within `limits`."""
     bone[name] = default
     shown = bone.id_properties_ui(name)
-    shown.update(min=limits[0], max=limits[1], soft_min=0.0, soft_max=1.0, default=default, description=description, step=1.0, precision=3)
+    shown.update(min=limits[0], max=limits[1], soft_min=0.0, soft_max=1.0, default=default, description=description, step=1.0, precision=2)
     bone.property_overridable_library_set(f'["{bpy.utils.escape_identifier(name)}"]', True)

@@ -76,7 +76,7 @@ def ensure_look(armature: bpy.types.Object) -> None:
             continue
         value = shown["default"]
         armature[name] = list(value) if isinstance(value, tuple) else value
-        armature.id_properties_ui(name).update(**shown)
+        armature.id_properties_ui(name).update(precision=2, **shown)
         armature.property_overridable_library_set(f'["{name}"]', True)
         armature.update_tag()  # drivers that do not find it where it is evaluated are switched off for good
 

@@ -184,7 +184,7 @@ LABELS = {
     "Server Key": "服务器密钥",
     "Set Level of Detail": "设置细节级别",
     "Set Up Avatar Layers": "设置头像图层",
-    "Shadows in Viewport": "视口中的阴影",
+    "In Viewport": "在视图中",
     "Shoulders": "肩部",
     "Show Avatar File": "显示头像文件",
     "Show Hidden Splats": "显示隐藏的泼溅点",

@@ -207,7 +207,6 @@ OPTIONS = {
     "Position in the list; -1 for the highlighted one": "在列表中的位置；-1 表示选中的一项",
     # rendering
     "Save": "保存",
-    "Shadows in Viewport": "视图中的阴影",
     "Use Look": "使用外观",
     "Show this avatar's splats by a material that follows its look, or as Blender shows splats": (
         "用跟随外观的材质显示此头像的泼溅点，或按 Blender 自身的方式显示"

@@ -62,7 +62,7 @@ def _draw_final(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: 
     caster = shadow.caster_of(avatar)
     if caster is not None:
         column.prop(caster, "visible_shadow", text="Cast Shadows")
-        column.prop(caster, "hide_viewport", text="Shadows in Viewport", invert_checkbox=True)
+        column.prop(caster, "hide_viewport", text="In Viewport", invert_checkbox=True)
     for reason in support.stops_rendering(context.scene):
         draw_wrapped(layout, context, reason, "ERROR")
     for limit in support.limits(context.scene):
