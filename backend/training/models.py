@@ -16,6 +16,7 @@ from backend.models.networks.dinov2 import PATCH, DinoV2
 from backend.models.networks.state import check_state
 from backend.models.networks.style_unet import ToRGB
 from backend.models.omg import OMGAvatar, OMGConfig
+from backend.models.omg.checkpoint import GEOMETRY, TRAINING_ONLY
 from backend.models.omg.config import METRE
 from backend.models.omg.encoder import REFINERS, TOKEN_WIDTHS, make_encoder, make_refiner
 from backend.models.omg.posing import PosedHead
@@ -154,7 +155,8 @@ def make_learner(config: TrainingConfig, rig: Rig) -> Learner:
     learner = MODELS[config.model.name](config, rig)
     if config.model.weights:
         path = Path(config.model.weights)
-        state = read_state(path)
+        carried = (*TRAINING_ONLY, *GEOMETRY)  # of the released and the kept checkpoints; what the loss needs of it, it reads itself
+        state = {key: value for key, value in read_state(path).items() if not key.startswith(carried)}
         check_state(learner.network, state, path.name)
         learner.network.load_state_dict(state)
     return learner
