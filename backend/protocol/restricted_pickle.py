@@ -15,6 +15,7 @@ import pickle
 import pickletools
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
@@ -26,6 +27,7 @@ from .errors import LookalikeError
 MAX_BYTES = 1 << 29
 """Largest pickle that is opened; FLAME's are 50 to 110 MB."""
 MAX_OPCODES = 1_000_000
+"""So many instructions a pickle may always have; longer ones may have more (`Limits.instructions`)."""
 SHARING = 4
 """Arrays and decoded text may take this many times the bytes of the pickle."""
 FREE = 16 << 20
@@ -35,12 +37,31 @@ _MEMO_WRITES = {"PUT", "BINPUT", "LONG_BINPUT"}
 _DTYPE = re.compile(r"[biuf]\d{1,2}|b1|\?")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a pickle may be: its bytes, and its instructions, each of which may cost up to a hundred bytes of memory.
+
+    Attributes:
+        size: largest pickle. opcodes: so many in any. bytes_each: one more opcode for so many bytes; tables of small arrays, a
+            tracker's frames, have one for 13 to 21 bytes.
+    """
+
+    size: int = MAX_BYTES
+    opcodes: int = MAX_OPCODES
+    bytes_each: int = 8
+
+    def instructions(self, length: int) -> int:
+        """How many opcodes a pickle of that many bytes may have."""
+        return max(self.opcodes, length // self.bytes_each)
+
+
 def parse_pickle(
     data: bytes,
     name: str,
     error: type[LookalikeError],
     more: Mapping[tuple[str, str], Any] | None = None,
     persistent: Callable[[Any], Any] | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Any:
     """The plain content of a pickle: dicts, lists, strings, numbers and NumPy arrays.
 
@@ -51,14 +72,16 @@ def parse_pickle(
         more: recorders (`Recorder`) of further classes, by module and name; a plain function is called with the `Budget` first.
         persistent: turns a persistent id into a value, for formats whose arrays lie outside the pickle; by default such a pickle
             is refused.
+        limits: other than the usual ones.
     Raises:
         LookalikeError: the class `error`; corrupt, too large, or asking for anything outside the fixed list of names.
     """
-    if len(data) > MAX_BYTES:
+    if len(data) > limits.size:
         raise error(f"{name}: {len(data) >> 20} MB is more than can be read", "use a smaller file")
     try:
-        _check_opcodes(data, name, error, _FORBIDDEN if persistent is None else _FORBIDDEN - {"BINPERSID"})
-        budget = Budget(MAX_OPCODES, SHARING * len(data) + FREE)
+        instructions = limits.instructions(len(data))
+        _check_opcodes(data, name, error, _FORBIDDEN if persistent is None else _FORBIDDEN - {"BINPERSID"}, instructions)
+        budget = Budget(instructions, SHARING * len(data) + FREE)
         return plain(_Reader(io.BytesIO(data), name, error, {**_ADMITTED, **(more or {})}, persistent, budget).load(), budget)
     except error:
         raise
@@ -66,11 +89,11 @@ def parse_pickle(
         raise error(f"{name}: not a readable pickle ({type(reason).__name__}: {reason})", "download the file again") from reason
 
 
-def _check_opcodes(data: bytes, name: str, error: type[LookalikeError], forbidden: set[str]) -> None:
+def _check_opcodes(data: bytes, name: str, error: type[LookalikeError], forbidden: set[str], most: int) -> None:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         if opcode.name in forbidden:
             raise error(f"{name}: the pickle uses {opcode.name}, which no such file needs", "do not open this file")
-        if count > MAX_OPCODES or (opcode.name in _MEMO_WRITES and int(argument or 0) > MAX_OPCODES):
+        if count > most or (opcode.name in _MEMO_WRITES and int(argument or 0) > most):
             raise error(f"{name}: the pickle is built to exhaust memory", "do not open this file")
 
 

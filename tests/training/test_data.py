@@ -177,6 +177,16 @@ def test_bad_tracked_data_is_named(tracked, small_rig):
         TrackedLmdb(folder, small_rig, 64)
 
 
+def test_a_large_sets_table_is_read(tracked, small_rig):
+    """More instructions than a short pickle may have: 8,000 frames with 145 each."""
+    folder, frames = tracked
+    table = {f"carl_{i}": {key: value.copy() for key, value in frames["anna_0"].items()} for i in range(8000)}
+    (folder / "smoothed.pkl").write_bytes(pickle.dumps(frames | table, protocol=4))
+    footage = TrackedLmdb(folder, small_rig, 64)
+    assert footage.people == ("anna", "bob_2", "carl")
+    assert footage.frames(2) == 8000
+
+
 def test_bad_vhap_frames_are_named_and_replaced_by_others(people_folder, small_rig, tmp_path):
     root = tmp_path / "people"
     shutil.copytree(people_folder, root)

@@ -16,7 +16,7 @@ import numpy as np
 
 from backend.protocol.avatar import F32
 from backend.protocol.errors import LookalikeError
-from backend.protocol.restricted_pickle import MAX_BYTES, parse_pickle
+from backend.protocol.restricted_pickle import Limits, parse_pickle
 from backend.rig import Rig
 from backend.splats import Camera
 
@@ -27,6 +27,8 @@ FOCAL, METRE = 12.0, 5.0
 LENGTHS = {"shapecode": (300,), "expcode": (100,), "posecode": (6,), "eyecode": (6,), "transform_matrix": (3, 4)}
 PICKLES = ("smoothed.pkl", "optim.pkl", "base.pkl")
 """The best first; base.pkl has EMICA's values without the tracker's camera."""
+TABLE = Limits(size=2 << 30)
+"""Of the table of frames: about a million, 1.9 to 3.1 KB each."""
 BLACK = 6 / 255
 """The matte is not stored: a pixel is the person's unless it is black up to what JPEG leaves, or a hole inside the person."""
 
@@ -135,12 +137,12 @@ def _read_lmdb(path: Path, key: str) -> bytes | None:
 
 def _read_pickle(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > TABLE.size:
             raise DataError(f"{path}: {path.stat().st_size >> 20} MB is more than can be read", "split the set")
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
-    content = parse_pickle(data, path.name, DataError)
+    content = parse_pickle(data, path.name, DataError, limits=TABLE)
     if not isinstance(content, dict) or not all(isinstance(key, str) and isinstance(value, dict) for key, value in content.items()):
         raise DataError(f"{path}: not a table of frames", "give smoothed.pkl or optim.pkl of GAGAvatar_track")
     return content
