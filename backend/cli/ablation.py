@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .adapt import Watcher, tracked_person, users_network
+from .adapt import Watcher, frames_option, tracked_person, users_network
 from .output import TerminalListener, emit, json_option
 
 if TYPE_CHECKING:
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 @click.option("--iterations", type=click.IntRange(1), help="Of each adaptation.  [default: 40 in the demonstration, else 1000]")
 @click.option("--rank", type=click.IntRange(1, 256), help="Of the factors.  [default: 8 in the demonstration, else 32]")
 @click.option("--person", default=0, show_default=True, type=click.IntRange(0), help="Which person of FRAMES.")
+@frames_option
 @click.option("--rig", default="builtin", show_default=True, help="FLAME's file with FRAMES, else the head that is drawn.")
 @click.option("--teach", default=150, show_default=True, type=click.IntRange(0), help="Steps that the demonstration's network is taught.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of people and learning.")
 @click.option("--threads", default=0, type=click.IntRange(0), help="torch's threads; by default one a core.")
 @json_option
 def ablation(
-    frames: Path | None, output: Path | None, variants: str | None, iterations: int | None, rank: int | None, person: int, rig: str,
-    teach: int, seed: int, threads: int, as_json: bool,
+    frames: Path | None, output: Path | None, variants: str | None, iterations: int | None, rank: int | None, person: int, most: int,
+    rig: str, teach: int, seed: int, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Personalize one person by LoRA + Registers and by what the paper compares it with, and print its table.
 
@@ -45,7 +46,7 @@ def ablation(
         torch.set_num_threads(threads)
     with TerminalListener("ablation", quiet=as_json) as terminal:
         listener = Watcher(terminal)
-        work = _tracked(frames, person, rig, seed) if frames else _drawn(rig, teach, seed, listener)
+        work = _tracked(frames, person, rig, most, seed) if frames else _drawn(rig, teach, seed, listener)
         chosen = [v.strip() for v in variants.split(",")] if variants else _all(bool(work["others"]))
         settings = replace(work["settings"], seed=seed)
         settings = replace(settings, iterations=iterations or settings.iterations)
@@ -73,10 +74,10 @@ def _drawn(rig: str, steps: int, seed: int, listener: Watcher) -> dict[str, Any]
     return {"network": made.network, "person": made.person, "others": made.others, "settings": SETTINGS, "meta": META}
 
 
-def _tracked(folder: Path, person: int, rig: str, seed: int) -> dict[str, Any]:
+def _tracked(folder: Path, person: int, rig: str, most: int, seed: int) -> dict[str, Any]:
     from backend.personalize.adapt import AdaptSettings
 
-    network, frames = users_network(), tracked_person(folder, person, rig)
+    network, frames = users_network(), tracked_person(folder, person, rig, most)
     return {"network": network, "person": frames, "others": [], "settings": AdaptSettings(seed=seed), "meta": None}
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
-from .output import TerminalListener, check_target, emit, json_option
+from backend.protocol.errors import Cancelled
+
+from .output import TerminalListener, check_target, emit, interrupts, json_option
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,8 +20,15 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 
 
-def tracked_person(folder: Path, person: int, rig: str) -> PersonFrames:
-    """One person of a folder that GAGAvatar_track wrote.
+FRAMES = 300
+"""Most frames of a video by default: all are held in memory, 4 MB each."""
+frames_option = click.option(
+    "--frames", "most", default=FRAMES, show_default=True, type=click.IntRange(2), help="At most so many, spread evenly over the video."
+)
+
+
+def tracked_person(folder: Path, person: int, rig: str, most: int = FRAMES) -> PersonFrames:
+    """One person of a folder that GAGAvatar_track wrote, at most so many frames, the first and the last among them.
 
     Raises:
         LookalikeError: no such person; DataError: the folder, or it does not fit the rig.
@@ -32,7 +42,9 @@ def tracked_person(folder: Path, person: int, rig: str) -> PersonFrames:
     footage = TrackedLmdb(folder, head, 512)
     if person >= len(footage.people):
         raise LookalikeError(f"{folder}: has {len(footage.people)} people, no number {person}", "correct --person")
-    return frames_of_views([footage.view(person, index) for index in range(footage.frames(person))], head)
+    count = footage.frames(person)
+    chosen = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+    return frames_of_views([footage.view(person, int(index)) for index in chosen], head)
 
 
 def users_network(perceptual: bool = True) -> nn.Module:
@@ -53,6 +65,7 @@ def users_network(perceptual: bool = True) -> nn.Module:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=f"The adapter, NAME{SUFFIX}.")
 @click.option("--rig", required=True, help="Your FLAME file; the tracked parameters are FLAME's.")
 @click.option("--person", default=0, show_default=True, type=click.IntRange(0), help="Which person of FRAMES.")
+@frames_option
 @click.option("--iterations", default=1000, show_default=True, type=click.IntRange(1))
 @click.option("--batch", default=2, show_default=True, type=click.IntRange(1, 64), help="Pictures at once; halved where memory lacks.")
 @click.option("--rank", default=32, show_default=True, type=click.IntRange(1, 256), help="Of the factors.")
@@ -61,24 +74,26 @@ def users_network(perceptual: bool = True) -> nn.Module:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @json_option
 def adapt(
-    frames: Path, output: Path, rig: str, person: int, iterations: int, batch: int, rank: int, bridge: Any, keep_registers: bool, seed: int,
-    as_json: bool,
+    frames: Path, output: Path, rig: str, person: int, most: int, iterations: int, batch: int, rank: int, bridge: Any,
+    keep_registers: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """LoRA + Registers: adapt GAGAvatar to one person, whose tracked video is FRAMES (a folder that GAGAvatar_track wrote).
 
     The checkpoint is yours (see: lookalike models). A tenth of the frames is held out and decides which iteration is kept;
-    what is not better there than the generic model is refused.
+    what is not better there than the generic model is refused. Ctrl-C keeps the best so far.
     """
     from backend.personalize import adapt as adaptation
     from backend.personalize.adapter_file import write_adapter
 
     check_target(output, SUFFIX)
     with TerminalListener(output.stem, quiet=as_json) as terminal:
-        network, person_frames = users_network(), tracked_person(frames, person, rig)
+        network, person_frames = users_network(), tracked_person(frames, person, rig, most)
         settings = adaptation.AdaptSettings(
             name=output.stem, iterations=iterations, batch=batch, rank=rank, bridge=bridge, keep_registers=keep_registers, seed=seed
         )
-        adapter = adaptation.adapt(network, person_frames, settings, Watcher(terminal))
+        watcher = Watcher(terminal)
+        with interrupts(watcher.interrupted):
+            adapter = adaptation.adapt(network, person_frames, settings, watcher)
     write_adapter(output, adapter)
     facts = {key: value for key, value in adapter.facts.items() if key not in ("curve", "settings")}
     change = f"held-out error {facts['before']:.4f} -> {facts['after']:.4f} at iteration {facts['best_iteration']}"
@@ -139,9 +154,17 @@ class Watcher:
     """The terminal's bar for the parts that personalization tells it about."""
 
     def __init__(self, terminal: TerminalListener) -> None:
-        self._terminal, self._held_out = terminal, ""
+        self._terminal, self._held_out, self._enough = terminal, "", False
+
+    def interrupted(self, presses: int) -> None:
+        """Ctrl-C ends the learning, which keeps the best so far; a second one ends the command."""
+        if presses > 1:
+            raise KeyboardInterrupt
+        self._enough = True
 
     def progress(self, fraction: float, stage: str, text: str = "") -> None:
+        if self._enough:
+            raise Cancelled("ended by Ctrl-C")
         self._terminal.progress(fraction, stage, f"{text} {self._held_out}".strip())
 
     def learned(self, point: Any) -> None:

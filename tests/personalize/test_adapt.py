@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from backend.parity import camera
 from backend.personalize import adapt as adaptation
 from backend.personalize.ablation import Measures, ablate, table, variant_settings
 from backend.personalize.adapt import AdaptSettings, CurvePoint, LearningError, Silent, adapt, adapted_copy, split
+from backend.personalize.adapter_file import read_adapter
 from backend.personalize.frames import Frame, PersonFrames
 from backend.personalize.identity import check_one_person, shape_distance
 from backend.personalize.lora import base_digest
@@ -29,6 +31,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_weights(tmp_path_factory):
+    """The user's own weights must not change what is learned here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKALIKE_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +240,29 @@ def test_adapting_without_the_checkpoint_says_where_to_get_it(monkeypatch, tmp_p
     monkeypatch.setenv("LOOKALIKE_DATA", str(tmp_path))
     assert run(["adapt", str(tmp_path), "-o", str(tmp_path / "me.safetensors"), "--rig", "builtin"]) == 1
     assert "GAGAvatar" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_the_best_adapter_so_far(network, frames, monkeypatch, tmp_path):
+    from backend.cli import adapt as commands
+    from backend.cli.main import run
+
+    monkeypatch.setattr(commands, "users_network", lambda: network)
+    monkeypatch.setattr(commands, "tracked_person", lambda *_: frames)
+
+    class Impatient(commands.Watcher):
+        looks = 0
+
+        def learned(self, point):
+            super().learned(point)
+            self.looks += point.held_out is not None
+            if self.looks == 4:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(commands, "Watcher", Impatient)
+    output = tmp_path / "me.safetensors"
+    assert (
+        run(["adapt", str(tmp_path), "-o", str(output), "--rig", "flame.pkl", "--iterations", "40", "--rank", "4", "--bridge", "none"]) == 0
+    )
+    facts = read_adapter(output).facts
+    assert facts["stopped"] == "cancelled"
+    assert 1 <= facts["best_iteration"] <= facts["iterations"] == 8

@@ -59,3 +59,27 @@ def test_an_adapter_of_another_base_is_refused(adapter, tmp_path, capsys):
     write_adapter(tmp_path / "alice.safetensors", replace(adapter, digest="0" * 64))
     assert run(["merge-adapter", str(tmp_path / "alice.safetensors"), "-o", str(tmp_path / "merged.safetensors")]) == 1
     assert "another base model" in capsys.readouterr().err
+
+
+def test_of_a_long_video_frames_spread_over_it_are_read(monkeypatch, tmp_path):
+    read = []
+
+    class Footage:
+        people = ("anna",)
+
+        def __init__(self, *_):
+            pass
+
+        def frames(self, person):
+            return 1001
+
+        def view(self, person, index):
+            read.append(index)
+
+    monkeypatch.setattr("backend.training.data.gagavatar_track.TrackedLmdb", Footage)
+    monkeypatch.setattr("backend.personalize.frames.frames_of_views", lambda views, rig: views)
+    commands.tracked_person(tmp_path, 0, "builtin", 11)
+    assert read == list(range(0, 1001, 100))
+    read.clear()
+    commands.tracked_person(tmp_path, 0, "builtin", 2000)
+    assert len(read) == 1001
