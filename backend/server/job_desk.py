@@ -33,8 +33,9 @@ from .worker_process import WorkerProcess
 CANCEL_SECONDS = 0.7
 """So long may the worker take to obey a cancel; then it is killed, which is still within the promised second."""
 
-KEEP_SECONDS = 20.0
-"""So long may it take to hand over the best so far of a personalization that was cancelled once."""
+KEEP_SECONDS = 60.0
+"""So long may it take to hand over the best so far of a personalization that was cancelled once: the other levels take over what was
+learned, without steps of their own, and see where each of up to 24 pictures shows them. Who will not wait cancels again."""
 
 OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND, Personalize.KIND)
 

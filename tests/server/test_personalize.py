@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from backend.cli.main import run
+from backend.models.interface import Silent
+from backend.personalize.photometric import Enough
 from backend.protocol.arrays import splats_from_message
 from backend.protocol.avatar_file import encode_avatar, read_avatar, write_avatar
 from backend.protocol.errors import Cancelled
-from backend.protocol.messages import Result
+from backend.protocol.messages import Personalize, Result
+from backend.server import pipeline
 from tests.synthetic import synthetic_avatar
 
 PHOTO = ("me.jpg", b"not looked at by this pipeline")
@@ -95,6 +98,15 @@ def test_a_second_cancel_drops_everything(client):
 
     with pytest.raises(Cancelled):
         client.personalize(encode_avatar(synthetic_avatar()), [PHOTO], steps=400, on_event=twice, timeout=30)
+
+
+def test_a_cancel_before_anything_was_done_is_no_bug():
+    class Hasty(Silent):
+        def progress(self, fraction, stage, text=""):
+            raise Enough
+
+    with pytest.raises(Cancelled, match="before it had made anything better"):
+        pipeline.personalize(synthetic_avatar(), [PHOTO], Personalize(("me.jpg",)), Hasty())
 
 
 def test_adapters_command_switches_in_the_file(client, tmp_path, capsys):
