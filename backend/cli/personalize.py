@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1, 5000), default=500, show_default=True, help="Of level 1; the others follow.")
 @click.option("--face", "faces", multiple=True, type=click.IntRange(min=0), help="Which face, counted from the left from 0.")
 @click.option("--rig", default="builtin", show_default=True, help="The head that the avatar stands on, as given to reconstruct.")
+@click.option("--consent", default="", help="Statement of consent, for what the file says of the adapter.")
 @click.option("--curve", type=click.Path(path_type=Path), help="Picture of loss and held-out PSNR, NAME.png.")
 @click.option("--backend", "use_backend", is_flag=True, help="Let this user's running backend do it (see: lookalike serve).")
 @json_option
@@ -36,6 +37,7 @@ def personalize(
     steps: int,
     faces: tuple[int, ...],
     rig: str,
+    consent: str,
     curve: Path | None,
     use_backend: bool,
     as_json: bool,
@@ -51,7 +53,8 @@ def personalize(
     if len(faces) not in (0, 1, len(photos)):
         raise click.UsageError(f"{len(faces)} --face for {len(photos)} photos")
     avatar, files = read_avatar(avatar_file), read_files(photos)
-    request = Personalize(tuple(n for n, _ in files), faces * len(files) if len(faces) == 1 else faces, steps=steps, rig=rig)
+    chosen = faces * len(files) if len(faces) == 1 else faces
+    request = Personalize(tuple(n for n, _ in files), chosen, consent, steps, rig)
     with TerminalListener(output.stem, quiet=as_json) as terminal:
         done = _over_the_wire(avatar, files, request, terminal) if use_backend else _here(avatar, files, request, terminal)
     refined, picture, warnings = done
@@ -134,7 +137,8 @@ def _over_the_wire(avatar: Avatar, files: list[tuple[str, bytes]], request: Pers
         work = _RemoteWork(client, terminal)
         with interrupts(work.interrupted):
             done = client.personalize(
-                encode_avatar(avatar), files, faces=request.faces, steps=request.steps, rig=request.rig, on_event=work.show
+                encode_avatar(avatar), files, faces=request.faces, steps=request.steps, rig=request.rig, consent=request.consent,
+                on_event=work.show,
             )  # fmt: skip
     return done.avatar(), work.picture, list(getattr(done.body, "warnings", ()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,11 +36,13 @@ class Wish:
         faces: which face of each photo, None where there is but one.
         steps: of the level that is refined in full.
         size: pixels a side of the photos' crops at most.
+        consent: the person's statement, for the adapter's facts.
     """
 
     faces: tuple[int | None, ...] = ()
     steps: int = 500
     size: int = 512
+    consent: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,11 @@ def refine_splats(
         kind="photometric",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         enabled=True,
-        facts=_facts(found.course, found.held_out, [p.name for p in pictures], wish.steps),
+        facts={
+            **_facts(found.course, found.held_out, [p.name for p in pictures], wish.steps),
+            "sources": [{"name": name, "sha256": sha256(data).hexdigest()} for name, data in files],
+            "consent": wish.consent or "not stated",
+        },
         levels=difference(avatar.lods, found.avatar.lods),
     )
     return Personalized(add(avatar, adapter), draw_curve(found.course), tuple(warnings))

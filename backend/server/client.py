@@ -153,6 +153,7 @@ class Client:
         faces: Sequence[int | None] = (),
         steps: int = 500,
         rig: str = "builtin",
+        consent: str = "",
         on_event: Callable[[Message], None] | None = None,
         timeout: float | None = None,
     ) -> Finished:
@@ -162,7 +163,7 @@ class Client:
             LookalikeError: of the class that the backend raised; code "no_improvement" where the photos do not help.
         """
         names, files = _read(photos)
-        body = Personalize(names, tuple(faces), steps=steps, rig=rig)
+        body = Personalize(names, tuple(faces), consent, steps, rig)
         return self.wait(self.connection.send(body, portrait_payload(files, avatar=avatar)), on_event, timeout)
 
     def track(

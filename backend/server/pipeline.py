@@ -143,7 +143,7 @@ def personalize(avatar: bytes | Avatar, files: Sequence[File], request: Personal
         listener.progress(0.0, "load", request.rig)
         avatar = decode_avatar(avatar) if isinstance(avatar, bytes) else avatar
         rig = with_landmarks(load_rig(request.rig), _tracker())
-        return adapt(avatar, files, Wish(request.faces, request.steps), rig, _tracker(), listener)
+        return adapt(avatar, files, Wish(request.faces, request.steps, consent=request.consent), rig, _tracker(), listener)
     except Enough as error:
         raise Cancelled("the job was cancelled before it had made anything better") from error
     except NoImprovementError as error:

@@ -1,5 +1,6 @@
 """Refinement by photos: better on what no loss has seen, or refused; nothing moves that no photo shows; off is the original."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from backend.models.projection.anatomy import Anatomy
 from backend.models.projection.camera import Camera
 from backend.models.projection.surface import Surface
 from backend.personalize.curve import draw_curve
+from backend.personalize.job import Wish, personalize
 from backend.personalize.photometric import Enough, NoImprovementError, refine
 from backend.personalize.photometric_loss import Dissimilarity
 from backend.personalize.photometric_pictures import BACKDROP, PIXEL, Picture, Target
@@ -133,6 +135,15 @@ class Impatient(Silent):
         self.calls += 1
         if self.calls > 26:
             raise Enough
+
+
+def test_an_adapter_tells_its_photos_by_hash_and_the_consent(avatar, person, refined, rig, monkeypatch):
+    monkeypatch.setattr("backend.personalize.photos.load_pictures", lambda *_: (pictures_of(person, 4), []))
+    monkeypatch.setattr("backend.personalize.photometric.refine", lambda *_, **__: refined)
+    done = personalize(avatar, [("me.jpg", b"a photo")], Wish(consent="Ada, for this film"), rig, None, Silent())
+    facts = decode_avatar(encode_avatar(done.avatar)).adapters[0].facts
+    assert facts["consent"] == "Ada, for this film"
+    assert facts["sources"] == [{"name": "me.jpg", "sha256": hashlib.sha256(b"a photo").hexdigest()}]
 
 
 def test_a_user_who_has_had_enough_gets_the_best_so_far(avatar, person, rig):

@@ -55,7 +55,7 @@ def personalize(avatar, files, request, listener):
     except Enough:
         if done == 1:
             raise Cancelled("nothing better yet") from None
-    adapter = Adapter("test", "photometric", "", True, {"taken": done}, difference(avatar.lods, lods))
+    adapter = Adapter("test", "photometric", "", True, {"taken": done, "consent": request.consent}, difference(avatar.lods, lods))
     return Personalized(add(avatar, adapter), np.zeros((4, 6, 3), np.uint8), ("a warning",))
 
 

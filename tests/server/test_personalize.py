@@ -80,11 +80,13 @@ def test_ctrl_c_over_the_wire_keeps_the_best_and_twice_drops_it(client, monkeypa
     (tmp_path / "me.jpg").write_bytes(b"not looked at")
     before = signal.getsignal(signal.SIGINT)
     arguments = ["personalize", str(tmp_path / "a.lookalike"), str(tmp_path / "me.jpg"), "-o", str(tmp_path / "b.lookalike")]
-    assert run([*arguments, "--steps", "400", "--backend"]) == presses - 1, capsys.readouterr().err
+    assert run([*arguments, "--steps", "400", "--consent", "Ada", "--backend"]) == presses - 1, capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
     assert (tmp_path / "b.lookalike").is_file() == (presses == 1)
     if presses == 1:
-        assert read_avatar(tmp_path / "b.lookalike").adapters[0].facts["taken"] in range(2, 100)
+        facts = read_avatar(tmp_path / "b.lookalike").adapters[0].facts
+        assert facts["taken"] in range(2, 100)
+        assert facts["consent"] == "Ada"
 
 
 def test_a_second_cancel_drops_everything(client):
