@@ -61,7 +61,7 @@ def parse_pickle(
     error: type[LookalikeError],
     more: Mapping[tuple[str, str], Any] | None = None,
     persistent: Callable[[Any], Any] | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
 ) -> Any:
     """The plain content of a pickle: dicts, lists, strings, numbers and NumPy arrays.
 

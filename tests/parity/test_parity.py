@@ -17,8 +17,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from backend.cli.main import run
-from backend.parity import FixtureFolder, compare, normal, tensor
+from backend.parity import FixtureFolder, compare, fixture_folder, normal, tensor
 from backend.parity.rows import mean_error, share_equal
+from backend.protocol.errors import LookalikeError
 from tests.parity.other_set import write_set
 
 DIGESTS = {
@@ -158,9 +159,15 @@ def test_every_released_network_is_reproduced(capsys):
     assert code == 0
 
 
-def test_fixtures_are_never_read_beyond_their_size(tmp_path):
+def test_fixtures_are_never_read_beyond_their_size(tmp_path, monkeypatch):
     save_file({"a": np.zeros(2, np.float32)}, tmp_path / "inputs.safetensors", metadata={"salt": "s"})
     folder = FixtureFolder(tmp_path)
     assert folder.salt == b"s"
     with safe_open(tmp_path / "inputs.safetensors", "np") as file:
         assert np.array_equal(file.get_tensor("a"), folder["inputs"]["a"])
+    size = (tmp_path / "inputs.safetensors").stat().st_size
+    monkeypatch.setattr(fixture_folder, "MAX_BYTES", size)
+    assert FixtureFolder(tmp_path).salt == b"s"
+    monkeypatch.setattr(fixture_folder, "MAX_BYTES", size - 1)
+    with pytest.raises(LookalikeError, match=r"inputs\.safetensors: 0 MB is more than a parity file can be"):
+        _ = FixtureFolder(tmp_path).salt

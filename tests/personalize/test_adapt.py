@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from backend.personalize.identity import check_one_person, shape_distance
 from backend.personalize.lora import base_digest
 from backend.personalize.small_network import SmallAvatarNetwork
 from backend.protocol.errors import Cancelled, FaceError, LookalikeError
+from backend.tracking.nets.store import data_directory
 from tests.personalize.test_registers import sphere
 
 SIZE = 64
@@ -35,9 +37,12 @@ def one_thread():
 
 @pytest.fixture(scope="module", autouse=True)
 def no_weights(tmp_path_factory):
-    """The user's own weights must not change what is learned here."""
+    """The user's own weights must not change what is learned here; the face nets of the set-up stay."""
+    data = tmp_path_factory.mktemp("data")
+    if (data_directory() / "nets").is_dir():
+        shutil.copytree(data_directory() / "nets", data / "nets")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOOKALIKE_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("LOOKALIKE_DATA", str(data))
         yield
 
 
