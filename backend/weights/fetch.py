@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import json
@@ -9,8 +10,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from backend.protocol.errors import WeightsError
 
@@ -26,7 +28,7 @@ _BLOCK = 1 << 18
 
 
 def fetch(name: str, *, url: str | None = None, progress: Progress = lambda fraction, text: None, pause: float = PAUSE) -> Present:
-    """Download and add. What was downloaded of an interrupted transfer is kept, and the next call goes on from there.
+    """Download and add. What was downloaded is kept until it is added, and the next call goes on from there.
 
     Args:
         name: of the catalogue. url: another address of the same file, a mirror's; the hash is checked all the same.
@@ -42,22 +44,23 @@ def fetch(name: str, *, url: str | None = None, progress: Progress = lambda frac
     address = _address(url or entry.url)
     partial = models_directory() / f"{entry.file}.part"
     note = partial.with_suffix(".part.json")
+    whole = partial.with_name(entry.file)
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        _download(entry, address, partial, note, progress, pause)
-        digest = file_hash(partial)
-        if not entry.matches(digest):
-            partial.unlink()
-            raise WeightsError(
-                f"{address}: what came has sha256 {digest}, {entry.file} has {entry.sha256}", "try again later, or another address"
-            )
-        whole = partial.with_name(entry.file)
-        partial.replace(whole)
-        try:
-            return add(whole, expected=name, progress=lambda fraction, text: progress(0.9 + 0.1 * fraction, text))
-        finally:
-            whole.unlink()
+        if not whole.is_file() or not entry.matches(file_hash(whole)):
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            _download(entry, address, partial, note, progress, pause)
+            digest = file_hash(partial)
+            if not entry.matches(digest):
+                partial.unlink()
+                raise WeightsError(
+                    f"{address}: what came has sha256 {digest}, {entry.file} has {entry.sha256}", "try again later, or another address"
+                )
+            partial.replace(whole)
             note.unlink(missing_ok=True)
+        # Kept where this fails, for lack of room say: the next call goes on from here.
+        there = add(whole, expected=name, progress=lambda fraction, text: progress(0.9 + 0.1 * fraction, text))
+        whole.unlink()
+        return there
     except OSError as error:
         raise _no_room(partial, error) from error
 
@@ -82,7 +85,7 @@ def _download(entry: Known, url: str, partial: Path, note: Path, progress: Progr
         try:
             _transfer(entry, url, partial, note, progress)
             return
-        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except (OSError, http.client.HTTPException) as error:  # of the network: SSL, no route, reset; the disk's are told by then
             if isinstance(error, urllib.error.HTTPError) and error.code < 500:
                 raise WeightsError(f"{url}: the server says {error.code} {error.reason}", f"get it from {entry.source}") from error
             failures = 0 if _length(partial) > before else failures + 1
@@ -116,21 +119,25 @@ def _transfer(entry: Known, url: str, partial: Path, note: Path, progress: Progr
             raise WeightsError(f"{url}: offers {total} bytes, {entry.file} has {entry.size or 'fewer'}", "try another address")
         # Only a strong validator lets a transfer be resumed safely.
         tag = answer.headers.get("ETag") or ""
-        note.write_text(
-            json.dumps({"url": url, "version": tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""})
-        )
-        with partial.open("ab" if have else "wb") as file:
-            _copy(answer, file, have, entry.size or total, progress)
+        version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
+        with _disk(partial):
+            note.write_text(json.dumps({"url": url, "version": version}))
+            file = partial.open("ab" if have else "wb", buffering=0)
+        with file:
+            _copy(answer, file, partial, have, entry.size or total, progress)
         if length and _length(partial) < total:
             raise ConnectionError(f"{_length(partial)} of {total} bytes")
 
 
-def _copy(answer: http.client.HTTPResponse, file: BinaryIO, have: int, total: int, progress: Progress) -> None:
+def _copy(answer: http.client.HTTPResponse, file: FileIO, partial: Path, have: int, total: int, progress: Progress) -> None:
     while block := answer.read(_BLOCK):
         have += len(block)
         if have > MAX_BYTES:
             raise WeightsError("the server sends more than weights can be", "try another address")
-        file.write(block)
+        with _disk(partial):
+            rest = memoryview(block)
+            while rest:
+                rest = rest[file.write(rest) :]
         progress(0.9 * min(1.0, have / total) if total else 0.0, f"{have >> 20} of {total >> 20} MB")
 
 
@@ -145,6 +152,15 @@ def _version(note: Path, url: str) -> str:
         return str(content["version"]) if content["url"] == url else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+@contextlib.contextmanager
+def _disk(partial: Path) -> Iterator[None]:
+    """Faults of the disk, told as such and not taken for the network's."""
+    try:
+        yield
+    except OSError as error:
+        raise _no_room(partial, error) from error
 
 
 def _no_room(partial: Path, error: OSError) -> WeightsError:

@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import http.client
 import http.server
 import json
 import pickle
+import ssl
 import threading
 from dataclasses import replace
 
@@ -260,6 +262,47 @@ def test_a_download_that_gave_up_is_resumed_by_the_next(checkpoint, folder, serv
             fetch("tiny", url=server.url, pause=0)
     fetch("tiny", url=server.url, pause=0)
     assert server.ranges == [None, "bytes=3000-"]
+
+
+@pytest.mark.parametrize("fault", [ssl.SSLError("bad record"), OSError(errno.EHOSTUNREACH, "No route"), OSError(errno.ENETUNREACH, "None")])
+def test_faults_of_the_network_while_reading_are_tried_again(checkpoint, serve, monkeypatch, fault):
+    server, read, faults = serve(checkpoint[0].read_bytes()), http.client.HTTPResponse.read, [fault]
+
+    def failing(answer, amount=None):
+        if faults:
+            raise faults.pop()
+        return read(answer, amount)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", failing)
+    assert fetch("tiny", url=server.url, pause=0).origin["checked"] == "hash"
+    faults += [fault] * 100
+    remove("tiny")
+    with pytest.raises(WeightsError, match="check the connection"):
+        fetch("tiny", url=server.url, pause=0)
+
+
+def test_a_disk_that_cannot_be_written_is_no_fault_of_the_network(checkpoint, serve, folder):
+    server = serve(checkpoint[0].read_bytes())
+    (folder / "tiny.pt.part").mkdir(parents=True)
+    with pytest.raises(WeightsError, match=r"tiny\.pt\.part: cannot be written"):
+        fetch("tiny", url=server.url, pause=0)
+    assert server.ranges == [None]
+
+
+def test_a_download_that_finds_no_room_when_added_is_kept(checkpoint, serve, folder, monkeypatch):
+    server, save = serve(checkpoint[0].read_bytes()), store.save_file
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "save_file", full)
+    with pytest.raises(WeightsError, match="MB of room"):
+        fetch("tiny", url=server.url, pause=0)
+    assert (folder / "tiny.pt").read_bytes() == server.data
+    monkeypatch.setattr(store, "save_file", save)
+    assert fetch("tiny", url=server.url, pause=0).origin["checked"] == "hash"
+    assert server.ranges == [None]
+    assert [p.name for p in folder.iterdir()] == ["tiny.safetensors"]
 
 
 def test_a_file_that_changed_on_the_server_is_fetched_anew(checkpoint, serve):
