@@ -6,6 +6,7 @@ are on. The file stores base and differences (float16), so a reader that knows n
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -114,7 +115,7 @@ def read_adapters(header: object, tensors: Mapping[str, np.ndarray], base: Seque
         raise ValueError(f"{len(entries)} adapters")
     adapters = tuple(
         Adapter(
-            str(entry["name"])[:63], str(entry["kind"])[:63], str(entry["created"])[:63], bool(entry["enabled"]), dict(entry["facts"]),
+            str(entry["name"])[:63], str(entry["kind"])[:63], str(entry["created"])[:63], _truth(entry["enabled"]), _facts(entry["facts"]),
             tuple(_level(f"adapter{i}/lod{k}", tensors, splats) for k, splats in enumerate(base)),
         )
         for i, entry in enumerate(entries)
@@ -122,6 +123,20 @@ def read_adapters(header: object, tensors: Mapping[str, np.ndarray], base: Seque
     if len({a.name for a in adapters}) != len(adapters):
         raise ValueError("adapters of one name")
     return adapters
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"an adapter that is {str(value)[:63]!r}, neither on nor off")
+    return value
+
+
+def _facts(value: object) -> dict[str, object]:
+    """What is told of an adapter, if JSON can say it: JSON has no NaN, and other readers of the file would stop at it."""
+    if not isinstance(value, dict):
+        raise ValueError("an adapter's facts are no table")
+    json.dumps(value, allow_nan=False)
+    return value
 
 
 def _level(prefix: str, tensors: Mapping[str, np.ndarray], splats: SplatArrays) -> dict[str, np.ndarray]:

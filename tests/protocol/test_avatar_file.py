@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from dataclasses import replace
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from backend.protocol.avatar import Avatar, SplatArrays
+from backend.protocol.adapters import add, difference
+from backend.protocol.avatar import Adapter, Avatar, SplatArrays
 from backend.protocol.avatar_file import FORMAT_VERSION, check_splats, decode_avatar, encode_avatar, read_avatar, write_avatar
 from backend.protocol.errors import AvatarFileError
 from tests.synthetic import synthetic_avatar
@@ -52,6 +54,26 @@ def test_file_is_exact(tmp_path):
     assert again.drivers[0].expression == avatar.drivers[0].expression
     assert again.drivers[0].size == (512, 512)
     assert len(again.splats(2)) == len(avatar.lods[2]) + len(avatar.shoulders)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"enabled": "false"}, "neither on nor off"),
+        ({"enabled": 1}, "neither on nor off"),
+        ({"facts": {"psnr": math.nan}}, "not JSON compliant"),
+        ({"facts": {"curve": [{"at": math.inf}]}}, "not JSON compliant"),
+        ({"facts": [["a", 1]]}, "no table"),
+    ],
+)
+def test_adapters_of_doubtful_words_are_refused(change, message):
+    levels = difference(AVATAR.lods, AVATAR.lods)
+    data = encode_avatar(add(AVATAR, Adapter("photos", "photometric", "2026", False, {"psnr": 1.0}, levels)))
+    assert not decode_avatar(data).adapters[0].enabled
+    header, tensors = header_of(data)
+    (entry,) = header["adapters"]
+    with pytest.raises(AvatarFileError, match=message):
+        decode_avatar(save(tensors, metadata={"lookalike": json.dumps({**header, "adapters": [{**entry, **change}]})}))
 
 
 def test_features_of_a_refiner_travel_with_the_avatar():
