@@ -93,7 +93,8 @@ CATALOGUE: tuple[Known, ...] = (
     _dino("b", "B", 768, 346_378_731, "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73"),
     _dino("l", "L", 1024, 0, "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"),
     Known(
-        name="alexnet", use="features of LPIPS and of the perceptual loss", licence="BSD-3-Clause (torchvision)",
+        name="alexnet", licence="BSD-3-Clause (torchvision)",
+        use="features of LPIPS and of the perceptual loss (only 32 bits of its hash are published: shows damage, not forgery)",
         file="alexnet-owt-7be5be79.pth", source="https://pytorch.org/vision/stable/models.html", sha256="7be5be79",
         url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", terms="trained on ImageNet, whose terms are research only",
         shapes=({"features.0.weight": (64, 3, 11, 11), "features.10.weight": (256, 256, 3, 3)},),

@@ -364,6 +364,18 @@ def test_every_entry_can_be_shown_and_told_apart():
     assert not replace(known("omg-avatar"), sha256="").matches("")
 
 
+def test_the_list_says_where_only_a_part_of_a_hash_is_known(capsys):
+    from backend.cli.main import run
+
+    partly = [entry for entry in catalogue.CATALOGUE if 0 < len(entry.sha256) < 64]
+    assert [entry.name for entry in partly] == ["alexnet"]
+    assert run(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for entry in partly:
+        (line,) = (line for line in lines if line.strip().startswith(entry.name))
+        assert f"only {4 * len(entry.sha256)} bits of its hash" in line
+
+
 def test_the_command_lists_adds_and_removes(checkpoint, capsys):
     from backend.cli.main import run
 
