@@ -84,7 +84,7 @@ def animator() -> Steps:
     look_at(head, 0.15, 0.5)
     space().overlay.show_bones = True
     operator("apply_preset", preset="emotion_joy")
-    bpy.context.window_manager.lookalike.symmetric = False
+    bpy.context.window_manager.lookalike.symmetric = True
     yield from scroll(14)
     yield from picture("animator_board")
     for name in ("joy", "anger", "surprise"):
@@ -125,6 +125,8 @@ def lighter() -> Steps:
     constraint.target = head
     bpy.context.scene.collection.objects.link(light)
     look_at(head, 0.25, 0.55)
+    yield from settle(0.3)  # the view's matrix is of its last redraw
+    bpy.context.scene.camera.matrix_world = space().region_3d.view_matrix.inverted()
     look = part("rendering.look")
     armature[look.EXPOSURE], armature[look.RELIGHT] = -0.6, 0.8
     armature.update_tag()
@@ -132,15 +134,36 @@ def lighter() -> Steps:
     yield from picture("lighter_look")
 
 
+def appearance() -> Steps:
+    """Blender's light theme, then a display of twice the resolution."""
+    folder = Path(bpy.utils.system_resource("SCRIPTS")) / "presets" / "interface_theme"
+    light = next(path for path in folder.iterdir() if path.name.lower() == "blender_light.xml")
+    with bpy.context.temp_override(window=window(), area=view_area(), region=region()):
+        bpy.ops.script.execute_preset(filepath=str(light), menu_idname="USERPREF_MT_interface_theme_presets")
+    yield from scroll(-120)
+    view = region()
+    yield from move(view.x + 80, view.y + 80)  # no tooltip in the pictures
+    yield from picture("theme_light")
+    bpy.context.preferences.view.ui_scale = 2.0
+    redraw()
+    yield 1.0
+    yield from picture("theme_large")
+
+
 def run() -> Steps:
     open_panels()
     empty_scene()
     for obj in list(bpy.data.objects):
         bpy.data.objects.remove(obj)
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    camera.data.lens, camera.data.clip_start, camera.location = 45, 0.01, (0.0, -3.0, 0.0)
+    bpy.context.scene.collection.objects.link(camera)
+    bpy.context.scene.camera = camera
     yield from show_sidebar()
     yield from artist()
     yield from animator()
     yield from lighter()
+    yield from appearance()
     (OUT / "done.json").write_text(json.dumps(findings))
 
 

@@ -22,6 +22,10 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 WIDTH = 960
+SMALL = {"theme_light": 560, "theme_large": 560}
+"""Width of pictures that need to show less."""
+PAIRS = {"artist_before_after": ("artist_avatar", "artist_trim")}
+"""Pictures that are put side by side too, without the panel."""
 
 
 def short_take() -> dict:
@@ -54,12 +58,22 @@ def act(avatar: Path, photo: Path, take: Path | None, scratch: Path) -> tuple[Pa
     return run.folder, run.findings
 
 
-def save(picture: Image.Image, target: Path) -> None:
+def save(picture: Image.Image, target: Path, width: int = WIDTH) -> None:
     picture = picture.convert("RGB")
     picture = picture.crop(picture.getbbox())  # a window may be smaller than its screen
-    if picture.width > WIDTH:
-        picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+    if picture.width > width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
     picture.save(target, quality=85, optimize=True)
+
+
+def beside(pictures: list[Image.Image], panel: float = 0.27) -> Image.Image:
+    """Screenshots side by side, each only its middle: toolbar and panel, `panel` of the width each, are left out."""
+    middles = [p.crop((round(panel * p.width), round(0.12 * p.height), round((1 - panel) * p.width), p.height)) for p in pictures]
+    width, height = middles[0].size
+    both = Image.new("RGB", (width * len(middles), height))
+    for i, middle in enumerate(middles):
+        both.paste(middle, (i * width, 0))
+    return both
 
 
 def main() -> None:
@@ -71,9 +85,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lookalike-pictures-") as scratch:
         folder, findings = act(arguments.avatar, arguments.photo, arguments.take, Path(scratch))
-    for name, box in findings["boxes"].items():
-        whole = Image.open(folder / f"{name}.png")
-        save(whole if name == "animator_motion" else whole.crop(box), arguments.output / f"{name}.jpg")
+    shown = {name: Image.open(folder / f"{name}.png").crop(box) for name, box in findings["boxes"].items()}
+    shown["animator_motion"] = Image.open(folder / "animator_motion.png")
+    for name, parts in PAIRS.items():
+        shown[name] = beside([shown[part] for part in parts])
+    for name, picture in shown.items():
+        save(picture, arguments.output / f"{name}.jpg", SMALL.get(name, WIDTH))
     save(Image.open(folder / "animator_board.png"), arguments.output / "blender.jpg")
 
 
