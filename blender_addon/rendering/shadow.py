@@ -21,10 +21,14 @@ from .modifier import drive_workbench
 from .node_building import GeometryBuilder, enabled
 from .quads import LOCAL_NORMAL, surface_normal
 
-GROUP_NAME, GROUP_VERSION = "Lookalike Shadow", 2
+GROUP_NAME, GROUP_VERSION = "Lookalike Shadow", 3
 MATERIAL_NAME = "lookalike.shadow"
 INSET = 0.005
 """Metres under the skin."""
+
+LEAST = 0.7
+"""What is sunk lies at least so many insets from every part of the skin: the mouth's inside, whose own under side is the cheek, and
+the two sides of an ear would come out on the other side, and lay blotches on the splats there."""
 
 OFF_SURFACE = 0.01
 """Splats further than this from the rig's surface (metres) cast shadows of their own."""
@@ -133,7 +137,9 @@ def _group() -> bpy.types.GeometryNodeTree:
     given = nodes.node("NodeGroupInput")
     rig = nodes.node("GeometryNodeObjectInfo", transform_space="RELATIVE")
     nodes.set(rig.inputs["Object"], given.outputs["Rig"])
-    surface = _sunk(nodes, rig.outputs["Geometry"], nodes.node("GeometryNodeInputNormal").outputs[0])
+    surface = _kept_inside(
+        nodes, _sunk(nodes, rig.outputs["Geometry"], nodes.node("GeometryNodeInputNormal").outputs[0]), rig.outputs["Geometry"]
+    )
     whole = nodes.node("GeometryNodeJoinGeometry")
     for part in (surface, _boxes(nodes, _sunk(nodes, given.outputs["Geometry"], surface_normal(nodes)))):
         nodes.tree.links.new(part, whole.inputs["Geometry"])
@@ -153,6 +159,16 @@ def _sunk(nodes: GeometryBuilder, geometry, normal):
     nodes.set(inset.inputs["Geometry"], geometry)
     nodes.set(inset.inputs["Offset"], nodes.vector("SCALE", normal, -INSET))
     return inset.outputs["Geometry"]
+
+
+def _kept_inside(nodes: GeometryBuilder, sunk, skin):
+    """The sunk surface without what came too near to the skin (`LEAST`)."""
+    nearest = nodes.node("GeometryNodeProximity", target_element="FACES")
+    nodes.tree.links.new(skin, nearest.inputs[0])
+    kept = nodes.node("GeometryNodeDeleteGeometry", domain="POINT")
+    nodes.set(kept.inputs["Geometry"], sunk)
+    nodes.set(kept.inputs["Selection"], nodes.math("LESS_THAN", nearest.outputs["Distance"], LEAST * INSET))
+    return kept.outputs["Geometry"]
 
 
 def _boxes(nodes: GeometryBuilder, splats):

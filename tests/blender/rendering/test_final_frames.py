@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Vector
+from mathutils.bvhtree import BVHTree
 
 from tests.synthetic import portrait_avatar
 
@@ -195,6 +196,26 @@ def test_avatar_throws_a_shadow(avatar, part, render) -> None:
     avatar.collection.hide_render = True
     bare = render("bare")
     assert close_up(bare, none) < 30, "the caster itself is never seen, the avatar is"
+
+
+@pytest.mark.parametrize("thickness", [1.0, 0.06])
+def test_what_casts_the_shadow_lies_under_the_skin(avatar, part, thickness) -> None:
+    """Else relit splats lie in it: of a part as thin as an ear, or a cheek over the mouth's inside, one side came out at the other."""
+    caster = part("rendering.shadow").caster_of(avatar.collection)
+    caster.hide_viewport = False
+    for vertex in avatar.head.data.shape_keys.key_blocks["Basis"].data if avatar.head.data.shape_keys else avatar.head.data.vertices:
+        vertex.co.y *= thickness
+    avatar.head.data.update()
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    skin = BVHTree.FromObject(avatar.head, depsgraph)
+    mesh = caster.evaluated_get(depsgraph).data
+    shoulders = len(caster.data.vertices) * 8  # a box each
+    surface = [vertex.co for vertex in mesh.vertices][: len(mesh.vertices) - shoulders]
+    distances = np.array([skin.find_nearest(co)[3] for co in surface])
+    whole = len(avatar.head.data.vertices)
+    assert len(surface) == whole if thickness == 1 else 0 < len(surface) < whole
+    assert distances.min() > 0.0034
 
 
 def test_shoulders_and_hair_cast_shadows_and_follow_the_rig(avatar, part) -> None:
