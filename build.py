@@ -37,6 +37,8 @@ PLATFORMS = {
 }
 # Blender 4.2 to 5.0 run Python 3.11, 5.1 and newer 3.13 (Debian's 5.2: 3.14): one cp311 and one abi3 wheel serve all.
 BLENDER_PYTHONS = "cp311.cp312.cp313.cp314"
+LTS_BETWEEN = "4.5"
+"""The series that the oldest and newest bpy of the tests leave out although studios stay on it."""
 BUNDLED = {"pyzmq": ("27.3.0", ("3.11", "3.13")), "safetensors": ("0.8.0", ("3.11",))}
 
 
@@ -312,11 +314,13 @@ def bpy_versions(python: str) -> list[str]:
 
 
 def bpy_environment(which: str, extra: tuple[str, ...], python: str = sys.executable) -> Path | None:
-    """An environment with the oldest or newest bpy of this interpreter; None where there is no wheel."""
+    """An environment with a bpy of this interpreter: "oldest", "newest", or the last of a series ("4.5"); None if there is none."""
     versions = bpy_versions(python)
+    if which not in ("oldest", "newest"):
+        versions = [version for version in versions if version.startswith(f"{which}.")]
     if not versions:
         return None
-    version = versions[0] if which == "newest" else versions[-1]
+    version = versions[-1] if which == "oldest" else versions[0]
     venv = BUILD / f"bpy-{version}"
     stamp = venv / "installed.json"
     # Before 5.1 the module is built against numpy 1.
@@ -395,11 +399,11 @@ def resolve_for_other_pythons(python: Path) -> None:
 
 
 def bpy_lane(pytest_arguments: list[str]) -> None:
-    """The extension in the bpy module: oldest and newest that the Pythons of this machine can install."""
+    """The extension in the bpy module: oldest, newest and the LTS between, of those that the Pythons of this machine can install."""
     test_tools = tuple(r for r in requirements(("test",)) if r.split("==")[0] in ("pytest", "pytest-timeout", "hypothesis", "pillow"))
     environments: list[Path] = []
     for interpreter in other_pythons().values():
-        for which in ("oldest", "newest"):
+        for which in ("oldest", LTS_BETWEEN, "newest"):
             environment = bpy_environment(which, test_tools, interpreter)
             if environment and environment not in environments:
                 environments.append(environment)

@@ -23,7 +23,7 @@ FINEST = 1
 
 EEVEE = "BLENDER_EEVEE" if bpy.app.version >= (5, 0) else "BLENDER_EEVEE_NEXT"
 
-BETWEEN = ((5, 0), (5, 1))
+BETWEEN = ((4, 5), (5, 0), (5, 1))
 """Blenders in whose module the pictures are left out: minutes each, and the oldest and the newest render them."""
 
 
