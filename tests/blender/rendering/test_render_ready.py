@@ -48,6 +48,40 @@ def test_everything_that_frames_need_is_in_blend_paths(shot, part, avatar) -> No
     assert {str(path) for path in done.files} <= set(bpy.utils.blend_paths(absolute=True))
 
 
+def test_files_of_every_kind_are_listed_and_those_outside_named(shot, part, avatar, tmp_path) -> None:
+    """A picture, a font and a library beside the shot, and a picture elsewhere."""
+    library = shot.parent / "props.blend"
+    bpy.data.libraries.write(str(library), {bpy.data.objects.new("prop", None)})
+    with bpy.data.libraries.load(str(library), link=True) as (_, wanted):
+        wanted.objects = ["prop"]
+    bpy.context.scene.collection.objects.link(wanted.objects[0])
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "sky.png")
+    bpy.data.images.load(str(tmp_path / "sky.png")).use_fake_user = True
+    done = part("rendering.render_ready").make_render_ready(bpy.context)
+    assert {path.name for path in done.files} == {"wall.png", "props.blend", "sky.png"}
+    assert [path.name for path in done.outside] == ["sky.png"]
+    assert bpy.data.libraries[0].filepath == "//props.blend"
+
+
+CONTACT = {"socket.__new__", "socket.connect", "socket.bind", "subprocess.Popen", "os.posix_spawn", "os.exec"}
+"""Audit events of Python that reach beyond the process."""
+
+
+def test_rendering_opens_no_socket_and_starts_no_process(shot, part, avatar) -> None:
+    """With the add-on on, as on an artist's machine: frames need no backend."""
+    seen: list[str] = []
+    watching = [True]
+    sys.addaudithook(lambda event, _: seen.append(event) if watching[0] and event in CONTACT else None)
+    scene = bpy.context.scene
+    scene.render.resolution_x = scene.render.resolution_y = 32
+    scene.frame_end = 2
+    scene.render.filepath = str(shot.parent / "out" / "####")
+    bpy.ops.render.render(animation=True)
+    watching[0] = False
+    assert len(list((shot.parent / "out").glob("*.png"))) == 2
+    assert not seen
+
+
 def test_drivers_that_need_python_become_keys(shot, part, avatar) -> None:
     key = avatar.head.data.shape_keys.key_blocks["mouthSmile"]
     driver = key.driver_add("value").driver
