@@ -57,8 +57,8 @@ def farmed(blender, share, final) -> dict[str, dict[int, np.ndarray]]:
     made = {}
     for number, (name, line) in enumerate(FARMS.items()):
         out = moved / str(number)
-        words = line.replace("{blend}", "{share}/farm/moved/shot.blend").replace("{out}", f"{{share}}/farm/moved/{number}").split()
-        blender.headless(share, tuple(words))
+        seen = {place: "{share}/" + path.relative_to(share).as_posix() for place, path in (("blend", moved / "shot.blend"), ("out", out))}
+        blender.headless(share, tuple(line.format(**seen).split()))
         made[name] = {int(path.stem): np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255 for path in sorted(out.glob("*.png"))}
     return made
 
