@@ -38,19 +38,28 @@ def synthetic_rig(columns: int = 48, rings: int = 32) -> RigArrays:
     eyes = np.exp(-((v[:, 1] - 0.03) ** 2 + (np.abs(v[:, 0]) - 0.03) ** 2) / 0.012**2) * front
     left, right = eyes * (v[:, 0] > 0), eyes * (v[:, 0] < 0)
     y, z = np.eye(3, dtype=np.float32)[1:]
-    expressions = np.stack([
-        mouth[:, None] * (0.01 * np.sign(v[:, :1]) * [1, 0, 0] + 0.006 * y),
-        left[:, None] * (0.004 * z - 0.004 * y),
-        right[:, None] * (0.004 * z - 0.004 * y),
-    ])
+    expressions = np.stack(
+        [
+            mouth[:, None] * (0.01 * np.sign(v[:, :1]) * [1, 0, 0] + 0.006 * y),
+            left[:, None] * (0.004 * z - 0.004 * y),
+            right[:, None] * (0.004 * z - 0.004 * y),
+        ]
+    )
     jaw = np.clip(-(v[:, 1] + 0.03) / 0.03, 0, 1) * front
     neck = np.clip((v[:, 1] + 0.105) / 0.02, 0, 1)
     weights = np.stack([1 - neck, neck * (1 - jaw), neck * jaw, 0 * jaw, 0 * jaw], 1)
     joints = np.array([[0, -0.11, 0], [0, -0.08, 0], [0, -0.02, 0.01], [0.03, 0.03, 0.07], [-0.03, 0.03, 0.07]])
     as32 = lambda a: np.ascontiguousarray(a, np.float32)
     return RigArrays(
-        v, f, as32(joints), np.array([-1, 0, 1, 1, 1], np.int32), as32(weights), as32(expressions),
-        JOINT_NAMES, ("mouthSmile", "eyeBlinkLeft", "eyeBlinkRight"), "synthetic",
+        v,
+        f,
+        as32(joints),
+        np.array([-1, 0, 1, 1, 1], np.int32),
+        as32(weights),
+        as32(expressions),
+        JOINT_NAMES,
+        ("mouthSmile", "eyeBlinkLeft", "eyeBlinkRight"),
+        "synthetic",
     )
 
 
@@ -66,8 +75,13 @@ def synthetic_splats(rig: RigArrays, per_face: int = 1, seed: int = 0) -> SplatA
     scale = np.stack([frames.base * spread, frames.height * spread, frames.base * 0.1], 1)
     rgb = np.clip(0.5 + position / [0.15, 0.22, 0.19], 0.05, 0.95)
     return SplatArrays(
-        position.astype(np.float32), quaternions(frames.rotation), scale.astype(np.float32),
-        np.full(len(face), 0.9, np.float32), (((rgb - 0.5) / SH_C0)[:, None]).astype(np.float32), face, bary,
+        position.astype(np.float32),
+        quaternions(frames.rotation),
+        scale.astype(np.float32),
+        np.full(len(face), 0.9, np.float32),
+        (((rgb - 0.5) / SH_C0)[:, None]).astype(np.float32),
+        face,
+        bary,
     )
 
 
@@ -79,17 +93,28 @@ def synthetic_avatar(lods: int = 3) -> Avatar:
     rng = np.random.default_rng(1)
     position = (rng.uniform([-0.2, -0.2, -0.05], [0.2, -0.12, 0.05], (n, 3))).astype(np.float32)
     shoulders = SplatArrays(
-        position, np.tile(np.float32([1, 0, 0, 0]), (n, 1)), np.full((n, 3), 0.008, np.float32), np.full(n, 0.9, np.float32),
-        np.full((n, 1, 3), -0.8, np.float32), np.full(n, base[0], np.int32), np.full((n, 3), 1 / 3, np.float32),
+        position,
+        np.tile(np.float32([1, 0, 0, 0]), (n, 1)),
+        np.full((n, 3), 0.008, np.float32),
+        np.full(n, 0.9, np.float32),
+        np.full((n, 1, 3), -0.8, np.float32),
+        np.full(n, base[0], np.int32),
+        np.full((n, 3), 1 / 3, np.float32),
     )
     view = np.diag([1, -1, -1, 1]).astype(np.float32)
     view[2, 3] = 1.0
     driver = Driver(
-        {"mouthSmile": 0.3}, np.zeros((5, 3), np.float32), view,
-        np.array([[1500, 0, 256], [0, 1500, 256], [0, 0, 1]], np.float32), (512, 512),
+        {"mouthSmile": 0.3},
+        np.zeros((5, 3), np.float32),
+        view,
+        np.array([[1500, 0, 256], [0, 1500, 256], [0, 0, 1]], np.float32),
+        (512, 512),
     )
     return Avatar(
-        rig, tuple(synthetic_splats(rig, 4**i) for i in range(lods)), shoulders, (driver,),
+        rig,
+        tuple(synthetic_splats(rig, 4**i) for i in range(lods)),
+        shoulders,
+        (driver,),
         {"name": "synthetic", "model": "synthetic", "consent": "no person", "software": "tests"},
     )
 

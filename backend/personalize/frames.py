@@ -103,7 +103,8 @@ class PersonFrames:
 
 def frames_of_views(views: Iterable, rig: Rig) -> PersonFrames:
     """Views of `backend.training.data` (synthetic heads, GAGAvatar's tracked videos, VHAP folders) of one person."""
-    from backend.training.data.batch import METRE, network_camera
+    from backend.models.networks import METRE
+    from backend.training.data.batch import network_camera
 
     frames = [
         Frame(view.image, view.matte, METRE * view.vertices, network_camera(view), f"{view.person}, frame {view.frame}", view.neutral)

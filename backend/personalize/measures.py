@@ -50,15 +50,14 @@ def identity_measure() -> tuple[str, Callable[[F32, F32], float | None]] | None:
 def arcface_embedding() -> Callable[[F32], NDArray | None] | None:
     """ArcFace's unit vector of a picture's one face (None where there is not one); None without its weights or our face nets."""
     from backend.tracking import default_tracker
-    from backend.training.identity_net import aligned_face, identity_net
-    from backend.weights.store import present, read_state, weights_path
+    from backend.training.identity_net import aligned_face, load_identity_net
 
-    if present("arcface") is None:
+    net = load_identity_net()
+    if net is None:
         return None
     tracker = default_tracker()
     if tracker is None:
         return None
-    net = identity_net(read_state(weights_path("arcface")))
 
     def embed(picture: F32) -> NDArray | None:
         large = _enlarged(picture)

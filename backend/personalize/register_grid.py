@@ -19,6 +19,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay, KDTree, QhullError
 
+from backend.models.networks import FOCAL
 from backend.protocol.errors import FaceError
 from backend.rig.subdivision import subdivide
 
@@ -27,7 +28,6 @@ from .visible_vertices import visible_vertices
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
-FOCAL = 12.0
 NEIGHBOURS = 11
 ALPHA = 0.065
 """Alpha-shape parameter per pixel of a 296-pixel plane: triangles whose circumscribed circle is wider than 1 / alpha are dropped."""

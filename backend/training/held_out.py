@@ -20,10 +20,9 @@ from backend.evaluation.metrics import psnr, ssim
 from backend.protocol.avatar import F32
 from backend.protocol.errors import WeightsError
 from backend.rig import Rig
-from backend.weights.store import present, read_state, weights_path
 
 from .data.batch import Batch, Pairs, Sample, collate
-from .identity_net import IdentityNet, aligned_face, identity_net
+from .identity_net import IdentityNet, aligned_face, load_identity_net
 from .losses import Drawn
 from .perceptual import LPIPS, load_lpips
 
@@ -63,7 +62,7 @@ def load_measures(rig: Rig, landmarks: bool) -> Measures:
     Raises:
         WeightsError: `landmarks`, and the face nets are not installed.
     """
-    arcface = identity_net(read_state(weights_path("arcface"))) if present("arcface") is not None else None
+    arcface = load_identity_net()
     tracker = None
     if landmarks or arcface is not None:
         from backend.tracking import default_tracker

@@ -16,6 +16,7 @@ from torch.nn import functional
 from backend.models.networks.state import check_state
 from backend.protocol.avatar import F32
 from backend.protocol.errors import WeightsError
+from backend.weights.store import present, read_state, weights_path
 
 SIDE = 112
 # Where eyes, nose and mouth corners lie in the picture that ArcFace is trained on, pixels of 112.
@@ -80,6 +81,11 @@ def identity_net(weights: Mapping[str, Tensor]) -> IdentityNet:
     check_state(net, weights, "arcface")
     net.load_state_dict(dict(weights))
     return net.requires_grad_(False).eval()
+
+
+def load_identity_net() -> IdentityNet | None:
+    """ArcFace where the user has its weights, else None."""
+    return identity_net(read_state(weights_path("arcface"))) if present("arcface") is not None else None
 
 
 def aligned_face(image: F32, landmarks: F32) -> Float[Tensor, "1 3 112 112"]:

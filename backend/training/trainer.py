@@ -28,8 +28,8 @@ from .data.view import Footage
 from .errors import TrainingError
 from .held_out import Measures, held_out_samples, load_measures, measure
 from .journal import Journal, draw_curves
+from .learners import Learner, half_precision, make_learner
 from .losses import Drawn, total_loss
-from .models import Learner, half_precision, make_learner
 from .perceptual import load_perceptual_loss
 from .processes import Processes, joined
 from .schedule import Plan

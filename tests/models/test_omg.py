@@ -12,16 +12,16 @@ from safetensors.torch import save_file
 
 from backend.models import reconstructor
 from backend.models.interface import Silent
-from backend.models.networks import opencv_camera
+from backend.models.networks import ellipsoids, opencv_camera
+from backend.models.networks.photo import long_lens, network_camera
 from backend.models.omg import OMG, OMGAvatar, OMGConfig, load_network
 from backend.models.omg import reconstructor as omg_reconstructor
 from backend.models.omg.checkpoint import GEOMETRY, TRAINING_ONLY
 from backend.models.omg.encoder import TINY_WIDTH, make_encoder, make_refiner
 from backend.models.omg.levels import MeshLevels
-from backend.models.omg.photo import long_lens, network_camera
 from backend.models.omg.posing import PosedHead
 from backend.models.omg.sampling import project, sample
-from backend.models.omg.splats import ellipsoids, vertex_bindings
+from backend.models.omg.splats import vertex_bindings
 from backend.models.omg.steady import steady_shoulders
 from backend.models.omg.visibility import depth_buffer, hidden, normalized
 from backend.protocol.avatar_file import decode_avatar, encode_avatar

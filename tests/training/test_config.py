@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from backend.protocol.errors import WeightsError
 from backend.training.config import read_config
 from backend.training.errors import TrainingError
-from backend.training.models import make_learner
+from backend.training.learners import make_learner
 
 
 @pytest.mark.parametrize(

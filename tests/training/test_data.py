@@ -12,8 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from backend.models.networks import opencv_camera
-from backend.models.omg.config import METRE
+from backend.models.networks import METRE, opencv_camera
 from backend.rig import load_rig
 from backend.training.data.batch import Pairs, Sample, Schedule, collate, network_camera
 from backend.training.data.gagavatar_track import TrackedLmdb

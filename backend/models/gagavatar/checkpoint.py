@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from backend.models.networks import StyleUNet, check_state
+from backend.models.networks import KeptNetwork, StyleUNet, check_state
 from backend.protocol.errors import WeightsError
 from backend.weights.store import read_state, weights_path
 
@@ -50,29 +49,17 @@ def load_network(path: str | Path, perceptual: bool = False) -> GAGAvatarNetwork
     return network.eval().requires_grad_(False)
 
 
-def load_refiner(path: str | Path) -> StyleUNet:
-    """Only the refiner of a file that `load_network` reads, for avatars that are there already; the last one is kept.
-
-    Raises:
-        WeightsError: as `load_network`.
-    """
-    path = Path(path)
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
-    return _refiner(path, changed)
-
-
-@lru_cache(maxsize=1)
-def _refiner(path: Path, changed: int) -> StyleUNet:
-    """`changed` is when the file was written, so that another file of the same name is read anew."""
+def _refiner(path: Path) -> StyleUNet:
     state = _part(path, REFINER)
     with torch.device("meta"):
         check_state(StyleUNet(), state, path.name)
     net = StyleUNet()
     net.load_state_dict(_checked(state, path.name), assign=True)
     return net.eval().requires_grad_(False)
+
+
+load_refiner = KeptNetwork(_refiner)
+"""Only the refiner of a file that `load_network` reads, for avatars that are there already."""
 
 
 def _part(path: Path, prefix: str) -> dict[str, Tensor]:

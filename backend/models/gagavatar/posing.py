@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from backend.models.networks import METRE
 from backend.rig import Rig
 from backend.rig.skinning import joint_transforms, linear_blend_skinning, pose_correctives
 
-SCALE = 5.0
-"""World units a metre."""
 EYELID_VERTICES = {37: (2452, 2454), 38: (2471,), 40: (2276,), 41: (2360,), 43: (1292,), 44: (1217,), 46: (999,), 47: (827,)}
 """Landmark -> FLAME's vertices whose mean replaces it on the released code's rescaling path (quirk G9)."""
 
@@ -41,7 +40,7 @@ def flame_vertices(
     parents = rig.parents.tolist()
     rotation, translation = joint_transforms(joints, pose, parents)
     posed = (rotation @ joints[..., None])[..., 0] + translation
-    return SCALE * linear_blend_skinning(vertices, joints, like(rig.weights), pose, parents), posed
+    return METRE * linear_blend_skinning(vertices, joints, like(rig.weights), pose, parents), posed
 
 
 def landmarks(

@@ -12,7 +12,7 @@ import torch
 
 from backend.models.interface import Listener
 from backend.models.networks import opencv_camera
-from backend.models.omg.photo import Photo, network_camera
+from backend.models.networks.photo import Photo, network_camera
 from backend.models.projection.reconstructor import fit_while_reporting, provenance
 from backend.protocol.avatar import F32, Avatar, RigArrays, SplatArrays
 from backend.protocol.errors import FaceError, RigError

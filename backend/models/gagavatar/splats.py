@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from backend.models.networks import GaussianAttributes
-from backend.models.omg.splats import ellipsoids
+from backend.models.networks import METRE, GaussianAttributes, ellipsoids
 from backend.protocol.avatar import F32, I32, SH_C0, RigArrays, SplatArrays
 
 from .network import FLAME_VERTICES, FeatureGaussians
-from .posing import SCALE
 
 POOLS = (4, 2, 1)
 """Lifted Gaussians along each side of the square that becomes one, for LOD 0, 1, 2."""
@@ -66,7 +64,7 @@ def avatar_splats(rig: RigArrays, gaussians: FeatureGaussians) -> SplatArrays:
     Args:
         gaussians: a batch of one.
     """
-    lifted: F32 = (gaussians.means[0, FLAME_VERTICES:] / SCALE).cpu().numpy()
+    lifted: F32 = (gaussians.means[0, FLAME_VERTICES:] / METRE).cpu().numpy()
     face, barycentric = _on_vertices(rig.faces, FLAME_VERTICES)
     face = np.concatenate([face, _carriers(rig, lifted)])
     barycentric = np.concatenate([barycentric, np.full((len(lifted), 3), 1 / 3, np.float32)])

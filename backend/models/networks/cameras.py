@@ -1,7 +1,7 @@
 """Cameras as the GAGAvatar family stores them: [R | T] for row vectors, as in PyTorch3D, with a fixed lens.
 
 X_cam = X_world @ R + T, camera +X left, +Y up, +Z forward; the image spans [-1, 1] and the focal length is 12 half-images
-(a field of view of 9.5 degrees). World units are five per metre on FLAME.
+(a field of view of 9.5 degrees). World units are `METRE` a metre.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from torch import Tensor
 
 FOCAL = 12.0
 """Focal length in half-images: 3,072 pixels at 512."""
+METRE = 5.0
+"""World units in a metre: the networks of this family see heads five times as large (FLAME scale 5)."""
 NEAR, FAR = 0.01, 100.0
 
 

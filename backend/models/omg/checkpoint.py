@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from backend.models.networks import StyleUNet
-from backend.models.networks.state import check_state
+from backend.models.networks import KeptNetwork, StyleUNet, check_state
 from backend.protocol.errors import WeightsError
 from backend.rig.rig import Rig
 from backend.weights.torch_file import read_torch_file
@@ -60,23 +58,7 @@ def load_network(path: str | Path, rig: Rig) -> tuple[OMGAvatar, list[str]]:
     return network.eval().requires_grad_(False), warnings
 
 
-def load_refiner(path: str | Path) -> StyleUNet:
-    """Only the refiner of a file that `load_network` reads, for avatars that are there already; the last one is kept.
-
-    Raises:
-        WeightsError: as `load_network`.
-    """
-    path = Path(path)
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
-    return _refiner(path, changed)
-
-
-@lru_cache(maxsize=1)
-def _refiner(path: Path, changed: int) -> StyleUNet:
-    """`changed` is when the file was written, so that another file of the same name is read anew."""
+def _refiner(path: Path) -> StyleUNet:
     state, meta = _read(path, REFINER)
     sizes = _sizes(meta, path.name) if meta.get(MODEL) == OMG else {"refiner": "paper", "size": OMGConfig.size}
     net = make_refiner(sizes["refiner"], sizes["size"])
@@ -84,6 +66,10 @@ def _refiner(path: Path, changed: int) -> StyleUNet:
     check_state(net, own, path.name)
     net.load_state_dict(own, assign=True)
     return net.eval().requires_grad_(False)
+
+
+load_refiner = KeptNetwork(_refiner)
+"""Only the refiner of a file that `load_network` reads, for avatars that are there already."""
 
 
 def _read(path: Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:

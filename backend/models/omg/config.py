@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from backend.protocol.errors import WeightsError
 
-METRE = 5.0
-"""World units in a metre: the networks of this family see heads five times as large (seeds: FLAME scale 5)."""
 LARGEST_LEVEL = 2
 
 

@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from backend.models.networks import METRE
 from backend.protocol.avatar import F32, RigArrays
 from backend.rig.rig import Rig
 from backend.rig.skinning import linear_blend_skinning, pose_correctives
-
-from .config import METRE
 
 
 class PosedHead(nn.Module):

@@ -13,6 +13,7 @@ import torch
 
 from backend.models.interface import Listener
 from backend.models.networks import GaussianAttributes
+from backend.models.networks.photo import Photo
 from backend.models.projection.reconstructor import fit_while_reporting, provenance
 from backend.protocol.avatar import F32, Avatar, Driver, RigArrays, SplatArrays
 from backend.protocol.errors import FaceError, WeightsError
@@ -24,7 +25,6 @@ from backend.tracking.portrait import Portrait
 from .checkpoint import load_network, load_refiner
 from .gaussians import joined, kept
 from .network import OMGAvatar, Seen, Shoulders
-from .photo import Photo
 from .posing import PosedHead
 from .refined import refined_camera, refined_features, refined_picture, stored_features
 from .splats import head_splats, shoulder_splats, vertex_bindings

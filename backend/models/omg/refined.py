@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backend.models.networks import GaussianAttributes, opencv_camera
+from backend.models.networks.photo import network_camera
 from backend.protocol.avatar import F32, Avatar
 from backend.protocol.errors import RigError
 from backend.splats.camera import Camera, orbit_camera
 from backend.splats.posed import Posable
 from backend.splats.rasterization import rasterization
-
-from .photo import network_camera
 
 HEAD, SHOULDERS, CAMERA = "omg.head", "omg.shoulders", "omg.world_to_camera"
 """Names in `Avatar.features`: of the finest level's splats (coarser ones are its first), of the shoulders, and the photo's camera."""

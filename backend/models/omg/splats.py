@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from backend.models.networks import GaussianAttributes
+from backend.models.networks import METRE, GaussianAttributes, ellipsoids
 from backend.protocol.avatar import F32, I32, SH_C0, RigArrays, SplatArrays
-from backend.protocol.binding import quaternions
-from backend.splats.covariance import raw_covariances
-
-from .config import METRE
-
-THINNEST = 1e-5
-"""Metres; a smaller standard deviation would be no splat."""
 
 
 def vertex_bindings(faces: NDArray[np.integer], vertices: int, level: int) -> tuple[I32, F32]:
@@ -81,17 +73,3 @@ def _splats(position: NDArray, attributes: GaussianAttributes, face: I32, baryce
         face=np.ascontiguousarray(face, np.int32),
         barycentric=np.ascontiguousarray(barycentric, np.float32),
     )
-
-
-def ellipsoids(attributes: GaussianAttributes) -> tuple[F32, F32]:
-    """Rotations [N, 4], unit quaternions, and scales [N, 3] in metres of what is drawn.
-
-    Where the network's quaternions are not of unit length, its Gaussians are R S S R' with an R that is no rotation: axes and
-    lengths of that ellipsoid are found anew.
-    """
-    covariance = raw_covariances(attributes.rotations[0].double(), attributes.scales[0].double()) / METRE**2
-    variance, axes = torch.linalg.eigh(covariance)
-    mirrored = torch.linalg.det(axes) < 0
-    axes = torch.where(mirrored[:, None, None], -axes, axes)
-    scale = variance.clamp_min(THINNEST**2).sqrt()
-    return quaternions(axes.float().cpu().numpy()), np.ascontiguousarray(scale.cpu().numpy(), np.float32)

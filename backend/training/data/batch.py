@@ -16,8 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from backend.models.networks import FOCAL
-from backend.models.omg.config import METRE
+from backend.models.networks import FOCAL, METRE
 from backend.protocol.avatar import F32
 
 from .view import DataError, Footage, View

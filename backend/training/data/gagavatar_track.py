@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from backend.models.networks import FOCAL, METRE
 from backend.protocol.avatar import F32
 from backend.protocol.errors import LookalikeError
 from backend.protocol.restricted_pickle import Limits, parse_pickle
@@ -23,7 +24,6 @@ from backend.splats import Camera
 from .pictures import decode_rgb, resized
 from .view import DataError, View, pose_head
 
-FOCAL, METRE = 12.0, 5.0
 LENGTHS = {"shapecode": (300,), "expcode": (100,), "posecode": (6,), "eyecode": (6,), "transform_matrix": (3, 4)}
 PICKLES = ("smoothed.pkl", "optim.pkl", "base.pkl")
 """The best first; base.pkl has EMICA's values without the tracker's camera."""

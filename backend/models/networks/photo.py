@@ -10,13 +10,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend.models.networks import FOCAL, to_pytorch3d
 from backend.models.projection.view import View
 from backend.protocol.avatar import F32, Driver
 from backend.rig.skinning import rotation_matrices
 from backend.tracking.portrait import Portrait
 
-from .config import METRE
+from .cameras import FOCAL, METRE, opencv_camera, to_pytorch3d
 
 F64 = NDArray[np.float64]
 STEPS = 20
@@ -74,8 +73,6 @@ def network_camera(world_to_camera: F32) -> Float[Tensor, "3 4"]:
 
 def opencv_pose(camera: Float[Tensor, "3 4"]) -> F32:
     """The inverse of `network_camera`."""
-    from backend.models.networks import opencv_camera
-
     view = opencv_camera(camera.cpu())[0].numpy().copy()
     view[:3, 3] /= METRE
     return view.astype(np.float32)
