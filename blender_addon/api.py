@@ -26,6 +26,7 @@ from .client import Settings, backend
 if TYPE_CHECKING:
     from .avatar import BlenderAvatar, LipsyncReport, TakeReport
     from .avatar.controls import Channel
+    from .interchange.sequences import ImportedSequence
     from .protocol import LookalikeError
 
 BESIDE = 0.45
@@ -673,6 +674,18 @@ def import_splats(path: PathLike, *, axes: str = "rdf", scale: float = 1.0) -> b
     from .interchange import import_splats as import_file
 
     return import_file(Path(path), axes=axes, scale=scale)
+
+
+def import_sequence(first: PathLike, **options: object) -> ImportedSequence:
+    """The numbered files beside one of them as one object that plays by frame.
+
+    Options as `interchange.sequences.SequenceOptions`: axes, scale, start, fps, cyclic, memory.
+    """
+    from .interchange.numbered_files import sequence_beside
+    from .interchange.sequences import SequenceOptions
+    from .interchange.sequences import import_sequence as import_files
+
+    return import_files(sequence_beside(Path(first)), SequenceOptions(**options))
 
 
 def attach_to_head(obj: bpy.types.Object, avatar: bpy.types.Collection, hide_hair: bool = False) -> None:

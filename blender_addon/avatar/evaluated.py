@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 from ..protocol.avatar import F32, SH_C0
+from .frame_sequence import plays
 from .host import RADIANCE, read_attribute
 
 
@@ -31,7 +32,7 @@ def read_evaluated(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dic
     Raises:
         LookupError: the object is not evaluated there (hidden), or its splats were edited away.
     """
-    return read_pose(obj, depsgraph) | read_appearance(obj)
+    return read_pose(obj, depsgraph) | read_appearance(shown_data(obj, depsgraph))
 
 
 def read_pose(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dict[str, F32]:
@@ -42,7 +43,12 @@ def read_pose(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dict[str
     return {name: read_attribute(data, name) for name in ("position", "rotation", "scale")}
 
 
-def read_appearance(obj: bpy.types.Object) -> dict[str, F32]:
-    """What does not move with the rig: rgb and opacity. Read once and keep until the object's data changes."""
-    radiance = read_attribute(obj.data, RADIANCE)
+def shown_data(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> bpy.types.ID:
+    """The data-block that has the colours which an object shows: its own, or of a sequence the one of this frame."""
+    return obj.evaluated_get(depsgraph).data if plays(obj) else obj.data
+
+
+def read_appearance(data: bpy.types.ID) -> dict[str, F32]:
+    """What does not move with the rig: rgb and opacity of a data-block. Read once and keep until the data changes."""
+    radiance = read_attribute(data, RADIANCE)
     return {"rgb": radiance[:, :3] * np.float32(SH_C0) + np.float32(0.5), "opacity": np.ascontiguousarray(radiance[:, 3])}

@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 
 from ..avatar import head_of, splats_of
+from ..avatar.frame_sequence import plays
 from ..avatar.host import read_attribute
 from ..interchange.posed import evaluated_vertices, posed_splats
 from ..protocol import AvatarFileError
@@ -58,6 +59,8 @@ def targets_of(source: bpy.types.Collection | bpy.types.Object) -> list[bpy.type
     found = [obj for obj in found if obj.lookalike.role in {"SPLATS", "CLOUD"} and obj.data is not None]
     if not found:
         raise AvatarFileError(f"{source.name}: has no splats to edit", "select an avatar or a splat cloud")
+    if any(plays(obj) for obj in found):
+        raise AvatarFileError(f"{source.name}: is a sequence, whose splats differ from frame to frame", "import a single file to edit it")
     return found
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .exporting import export_glb, export_lam, export_sequence, export_splats
     from .importing import attach_to_head, detach, import_lam, import_splats
     from .posed import posed_cloud, posed_splats
+    from .sequences import import_sequence
 
 __all__ = [
     "attach_to_head",
@@ -23,6 +24,7 @@ __all__ = [
     "export_sequence",
     "export_splats",
     "import_lam",
+    "import_sequence",
     "import_splats",
     "posed_cloud",
     "posed_splats",
@@ -36,6 +38,7 @@ _HOMES = {
     "exporting": "export_glb export_lam export_sequence export_splats",
     "importing": "attach_to_head detach import_lam import_splats",
     "posed": "posed_cloud posed_splats",
+    "sequences": "import_sequence",
 }
 """Module -> the public names that it defines; loaded when first used, so that registering does not wait for numpy."""
 

@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 
 from ..avatar import native
+from ..avatar.frame_sequence import plays
 from ..avatar.host import RADIANCE, read_attribute, write_attribute
 from ..protocol.interchange import SplatCloud
 from ..protocol.interchange.cloud import change_axes
@@ -13,6 +14,18 @@ from ..protocol.interchange.cloud import change_axes
 
 def cloud_object(name: str, cloud: SplatCloud) -> bpy.types.Object:
     """A new object that holds a cloud given in the avatar's frame (+Y up); linked to no collection."""
+    return cloud_holder(name, cloud_data(name, cloud))
+
+
+def cloud_holder(name: str, data: bpy.types.ID) -> bpy.types.Object:
+    """A new object for what `cloud_data` made; linked to no collection."""
+    obj = bpy.data.objects.new(name, data)
+    obj.lookalike.role = "CLOUD"
+    return obj
+
+
+def cloud_data(name: str, cloud: SplatCloud) -> bpy.types.ID:
+    """A new data-block that holds a cloud given in the avatar's frame (+Y up)."""
     turned = change_axes(cloud, "y-up", "z-up")
     radiance = np.concatenate([turned.sh[:, 0], turned.opacity[:, None]], 1)
     count = len(turned.position)
@@ -32,14 +45,16 @@ def cloud_object(name: str, cloud: SplatCloud) -> bpy.types.Object:
     for k in range(turned.sh.shape[1] - 1):
         write_attribute(data, f"radiance:sh_{k}", "FLOAT_VECTOR", turned.sh[:, k + 1])
     data.update_tag()
-    obj = bpy.data.objects.new(name, data)
-    obj.lookalike.role = "CLOUD"
-    return obj
+    return data
 
 
 def read_cloud_object(obj: bpy.types.Object) -> SplatCloud:
-    """The cloud of an object, in the object's own space and Blender's axes. Raises LookupError where an attribute is gone."""
-    data = obj.data
+    """The cloud of an object, in the object's own space and Blender's axes; of a sequence, that of the scene's frame.
+
+    Raises:
+        LookupError: an attribute is gone.
+    """
+    data = obj.evaluated_get(bpy.context.evaluated_depsgraph_get()).data if plays(obj) else obj.data
     radiance = read_attribute(data, RADIANCE)
     bands = [radiance[:, :3]]
     while f"radiance:sh_{len(bands) - 1}" in data.attributes:

@@ -11,6 +11,7 @@ from ..avatar import armature_of, avatar_of, build_avatar
 from ..protocol import AvatarFileError
 from ..protocol.interchange import Axes, SplatCloud, decode_lam, read_bytes, read_cloud, turn_cloud
 from ..protocol.interchange.gltf_reader import decode_avatar_glb
+from ..rendering.preparation import prepare_scenes
 from .cloud_objects import cloud_object
 
 HEAD_BONE = "neck"
@@ -29,13 +30,13 @@ def import_splats(
         AvatarFileError: none of these files, or a bad one; nothing in the scene is changed then.
     """
     source = Path(path)
-    return _place(source.stem, _scaled(read_cloud(source, axes), scale), collection)
+    return _placed(source.stem, scaled(read_cloud(source, axes), scale), collection)
 
 
 def import_lam(path: str | Path, *, collection: bpy.types.Collection | None = None) -> bpy.types.Object:
     """The splats of LAM's web zip at rest as an object. Raises AvatarFileError as `import_splats`."""
     data, name = read_bytes(path)
-    return _place(Path(path).stem, decode_lam(data, name), collection)
+    return _placed(Path(path).stem, decode_lam(data, name), collection)
 
 
 def import_glb_avatar(path: str | Path, collection: bpy.types.Collection) -> bpy.types.Collection | None:
@@ -80,8 +81,15 @@ def detach(obj: bpy.types.Object, scene: bpy.types.Scene) -> None:
         scene.collection.objects.link(obj)
 
 
-def _place(name: str, cloud: SplatCloud, collection: bpy.types.Collection | None) -> bpy.types.Object:
+def _placed(name: str, cloud: SplatCloud, collection: bpy.types.Collection | None) -> bpy.types.Object:
     obj = cloud_object(name, cloud)
+    place_object(obj, collection)
+    prepare_scenes()
+    return obj
+
+
+def place_object(obj: bpy.types.Object, collection: bpy.types.Collection | None) -> None:
+    """Put an object into a collection, or the active one, and select it alone."""
     (collection or bpy.context.collection).objects.link(obj)
     layer = bpy.context.view_layer
     layer.update()  # only then it knows the object
@@ -90,8 +98,8 @@ def _place(name: str, cloud: SplatCloud, collection: bpy.types.Collection | None
     if obj.name in layer.objects:
         obj.select_set(True)
         layer.objects.active = obj
-    return obj
 
 
-def _scaled(cloud: SplatCloud, scale: float) -> SplatCloud:
+def scaled(cloud: SplatCloud, scale: float) -> SplatCloud:
+    """A cloud in metres, `scale` of which are one unit of its file."""
     return cloud if scale == 1 else turn_cloud(cloud, Matrix.Identity(3), scale)

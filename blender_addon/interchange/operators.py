@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
@@ -14,6 +15,10 @@ from ..operators.base import CANCELLED, FINISHED, RUNNING, FromFiles, OnAvatar, 
 from ..operators.reporting import reported, reported_event
 from ..translations import said
 from .source import has_source, splat_source
+
+if TYPE_CHECKING:
+    from .numbered_files import FileSequence
+    from .sequences import ImportedSequence
 
 AXES = (
     ("y-down", "Y Down, Viewers", "Half a turn about Z, as SuperSplat and PlayCanvas expect captures"),
@@ -211,7 +216,7 @@ class LOOKALIKE_OT_export_lam(_Export, Operator):
 
 
 class LOOKALIKE_OT_import_splats(FromFiles, Operator):
-    """Import Gaussian splats (.ply, .spz, .glb, LAM's .zip) as an object that can be attached to a head; our own .glb as an avatar"""
+    """Import Gaussian splats (.ply, .spz, .glb, LAM's .zip), also numbered files that play by frame; our own .glb becomes an avatar"""
 
     bl_idname = "lookalike.import_splats"
     bl_label = "Import Gaussian Splats"
@@ -224,24 +229,104 @@ class LOOKALIKE_OT_import_splats(FromFiles, Operator):
         name="Scale", description="Metres for one unit of the file", default=1.0, min=1e-6, max=1e6, soft_min=0.01, soft_max=100
     )
 
+    use_sequence_detection: BoolProperty(
+        name="Detect Sequences",
+        description="Of the chosen files, play those that are numbered (name_0001.ply, name_0002.ply, ...) by frame, as one object",
+        default=True,
+    )
+    use_numbers: BoolProperty(
+        name="Frames by Number", description="Show each file of a sequence at the frame that its name gives", default=True
+    )
+    start: IntProperty(name="Start Frame", description="Frame that shows the first file of a sequence", default=1)
+    fps: FloatProperty(
+        name="Source Frame Rate",
+        description="Numbers a second of a sequence; 0 plays one number a frame of the scene",
+        default=0.0,
+        min=0.0,
+        max=1000.0,
+        precision=2,
+    )
+    cyclic: BoolProperty(name="Cyclic", description="Play a sequence again and again, instead of holding its first and last frame")
+    memory: FloatProperty(
+        name="Memory Limit",
+        description="Gigabytes that a sequence may take, in memory and in the .blend",
+        default=4.0,
+        min=0.1,
+        soft_max=64,
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = layout_of(self)
+        column = layout.column()
+        column.prop(self, "axes")
+        column.prop(self, "scale")
+        header, body = layout.panel("LOOKALIKE_import_sequence", default_closed=False)
+        header.use_property_split = False
+        header.prop(self, "use_sequence_detection")
+        if body is not None:
+            body.active = self.use_sequence_detection
+            body.prop(self, "use_numbers")
+            start = body.column()
+            start.active = not self.use_numbers
+            start.prop(self, "start")
+            for name in ("fps", "cyclic", "memory"):
+                body.prop(self, name)
+
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from .numbered_files import find_sequences
+
+        sequences, single = find_sequences(self.paths()) if self.use_sequence_detection else ([], self.paths())
+        for path in single:
+            self._import_file(context, path)
+        for sequence in sequences:
+            self._import_sequence(context, sequence)
+        return FINISHED
+
+    def _import_file(self, context: bpy.types.Context, path: Path) -> None:
         from . import import_lam, import_splats
         from .importing import import_glb_avatar
 
-        for path in self.paths():
-            if path.suffix.lower() == ".zip":
-                made = import_lam(path)
-            elif path.suffix.lower() == ".glb" and (avatar := import_glb_avatar(path, context.scene.collection)) is not None:
-                api.select_avatar(avatar)
-                api.welcome_avatar(avatar)
-                self.tell("Imported the avatar {name}", name=avatar.name)
-                continue
-            else:
-                made = import_splats(path, axes=self.axes, scale=self.scale)
-            count = len(made.data.attributes["position"].data)
-            self.tell("Imported {count} splats from {name}", count=f"{count:,}", name=path.name)
-        return FINISHED
+        if path.suffix.lower() == ".zip":
+            made = import_lam(path)
+        elif path.suffix.lower() == ".glb" and (avatar := import_glb_avatar(path, context.scene.collection)) is not None:
+            api.select_avatar(avatar)
+            api.welcome_avatar(avatar)
+            self.tell("Imported the avatar {name}", name=avatar.name)
+            return
+        else:
+            made = import_splats(path, axes=self.axes, scale=self.scale)
+        count = len(made.data.attributes["position"].data)
+        self.tell("Imported {count} splats from {name}", count=f"{count:,}", name=path.name)
+
+    def _import_sequence(self, context: bpy.types.Context, files: FileSequence) -> None:
+        from .sequences import SequenceOptions, import_sequence
+
+        start = None if self.use_numbers else self.start
+        options = SequenceOptions(self.axes, self.scale, start, self.fps, self.cyclic, self.memory)
+        manager = context.window_manager
+        manager.progress_begin(0, len(files.files))
+        try:
+            done = import_sequence(files, options, progress=manager.progress_update)
+        finally:
+            manager.progress_end()
+        self._tell_sequence(files, done)
+
+    def _tell_sequence(self, files: FileSequence, done: ImportedSequence) -> None:
+        least, most = (f"{count:,}" for count in done.counts)
+        counts = said("{count} splats each", count=least) if least == most else said("{least} to {most} splats", least=least, most=most)
+        self.tell(
+            "{name}: {frames} files play from frame {first} to {last}, {counts}, {memory} MB in memory and in the .blend",
+            name=done.obj.name,
+            frames=done.frames,
+            first=f"{done.first:g}",
+            last=f"{done.last:g}",
+            counts=counts,
+            memory=f"{done.memory / 1e6:.0f}",
+        )
+        if done.missing:
+            shown = ", ".join(map(str, done.missing[:8])) + (" ..." if len(done.missing) > 8 else "")
+            self.tell("{name}: no file for {numbers}; the one before is shown", "WARNING", name=files.name, numbers=shown)
 
 
 class LOOKALIKE_OT_attach_to_head(OnAvatar, Operator):

@@ -16,6 +16,7 @@ import bpy
 import numpy as np
 
 from ..avatar.evaluated import read_appearance, splat_objects
+from ..avatar.frame_sequence import frames_of
 from ..avatar.host import read_attribute, write_attribute
 from ..protocol.avatar import F32
 from .blending import FIT_VERSION, for_linear_light
@@ -91,18 +92,28 @@ def scene_linear(display: F32, space: str) -> F32:
 
 
 def fit_colours(obj: bpy.types.Object, space: str | None) -> bool:
-    """Fit the colours of one splat object to an `image_space`, if they are not fitted to it. Returns whether they changed."""
-    looks = read_appearance(obj)
-    display = looks["rgb"]
-    wanted = f"{space or STANDARD} {zlib.crc32(display.tobytes())} {FIT_VERSION}"
-    if obj.data.get(_DONE, "") == wanted and LINEAR in obj.data.attributes:
-        return False
-    position, scale = read_attribute(obj.data, "position"), read_attribute(obj.data, "scale")
+    """Fit the colours of one splat object to an `image_space`, if they are not fitted to it. Returns whether they changed.
+
+    Frames of a sequence that have the same colours share one fit, as an avatar's colours keep theirs in every pose.
+    """
+    changed, before = False, None
+    for data in frames_of(obj):
+        looks = read_appearance(data)
+        wanted = f"{space or STANDARD} {zlib.crc32(looks['rgb'].tobytes())} {FIT_VERSION}"
+        if data.get(_DONE, "") != wanted or LINEAR not in data.attributes:
+            fitted = before[1] if before is not None and before[0] == (wanted, len(looks["rgb"])) else _fitted(data, looks, space)
+            before = (wanted, len(fitted)), fitted
+            write_attribute(data, LINEAR, "FLOAT_VECTOR", fitted)
+            data[_DONE] = wanted
+            data.update_tag()
+            changed = True
+    return changed
+
+
+def _fitted(data: bpy.types.ID, looks: dict[str, F32], space: str | None) -> F32:
+    position, scale = read_attribute(data, "position"), read_attribute(data, "scale")
     linear = to_linear if space is None else partial(scene_linear, space=space)
-    write_attribute(obj.data, LINEAR, "FLOAT_VECTOR", for_linear_light(display, looks["opacity"], position, scale, linear))
-    obj.data[_DONE] = wanted
-    obj.data.update_tag()
-    return True
+    return for_linear_light(looks["rgb"], looks["opacity"], position, scale, linear)
 
 
 def _write(pixels: F32, width: int, rows: int, path: str) -> None:

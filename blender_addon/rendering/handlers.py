@@ -13,7 +13,7 @@ _owner = object()
 
 @persistent
 def _prepare(*_: object) -> None:
-    if not any(obj.lookalike.role == "SPLATS" for obj in bpy.data.objects):
+    if not any(obj.lookalike.role in {"SPLATS", "CLOUD"} for obj in bpy.data.objects):
         return
     from .preparation import prepare_scenes
 
@@ -22,7 +22,7 @@ def _prepare(*_: object) -> None:
 
 @persistent
 def _tell(scene: bpy.types.Scene, *_: object) -> None:
-    if any(obj.lookalike.role == "SPLATS" for obj in scene.objects):
+    if any(obj.lookalike.role in {"SPLATS", "CLOUD"} for obj in scene.objects):
         from .support import stops_rendering
 
         for reason in stops_rendering(scene):
@@ -31,7 +31,7 @@ def _tell(scene: bpy.types.Scene, *_: object) -> None:
 
 def draw_engine_warning(self: bpy.types.Panel, context: bpy.types.Context) -> None:
     """Under the choice of the engine in the render properties."""
-    if context.engine == "BLENDER_WORKBENCH" and any(obj.lookalike.role == "SPLATS" for obj in context.scene.objects):
+    if context.engine == "BLENDER_WORKBENCH" and any(obj.lookalike.role in {"SPLATS", "CLOUD"} for obj in context.scene.objects):
         self.layout.label(text="Workbench leaves avatars out", icon="ERROR")
 
 

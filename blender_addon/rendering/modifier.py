@@ -50,7 +50,7 @@ def is_current(obj: bpy.types.Object) -> bool:
     modifier = obj.modifiers.get(MODIFIER_NAME)
     group = modifier.node_group if modifier is not None and modifier.type == "NODES" else None
     made = group is not None and group.get(_VERSION_KEY) == GROUP_VERSION
-    return obj.type != "MESH" or (made and LOCAL_NORMAL in obj.data.attributes)
+    return obj.type != "MESH" or (made and (LOCAL_NORMAL in obj.data.attributes or bound_rig(obj) is None))
 
 
 def quads_group() -> bpy.types.GeometryNodeTree:

@@ -271,8 +271,8 @@ TOOLTIPS = {
     "How much of a preset is set": "预设的施加程度",
     "How much one stroke changes": "一笔改变的程度",
     "How the avatar is reconstructed": "头像的重建方式",
-    "Import Gaussian splats (.ply, .spz, .glb, LAM's .zip) as an object that can be attached to a head; our own .glb as an avatar": (
-        "将高斯泼溅（.ply、.spz、.glb、LAM 的 .zip）导入为可附着到头部的物体；本插件的 .glb 导入为头像"
+    "Import Gaussian splats (.ply, .spz, .glb, LAM's .zip), also numbered files that play by frame; our own .glb becomes an avatar": (
+        "导入高斯泼溅点（.ply、.spz、.glb、LAM 的 .zip），带编号的文件可按帧播放；本插件导出的 .glb 会成为头像"
     ),
     "Insert keyframes on what a preset sets": "为预设所设的内容插入关键帧",
     "Key a short performance that shows what the avatar can do: turn, smile, blink, jaw, brows and gaze": (

@@ -224,5 +224,18 @@ OPTIONS = {
     "Multilayer EXR": "多层 EXR",
     "Write frames as OpenEXR files that hold all layers and passes": "将帧写为包含所有图层和通道的 OpenEXR 文件",
     "Save the .blend at the end": "最后保存 .blend",
+    # sequences of splat files
+    "Detect Sequences": "检测序列",
+    "Of the chosen files, play those that are numbered (name_0001.ply, name_0002.ply, ...) by frame, as one object": (
+        "所选文件中带编号的（name_0001.ply、name_0002.ply……）作为一个物体按帧播放"
+    ),
+    "Frames by Number": "按编号对应帧",
+    "Show each file of a sequence at the frame that its name gives": "序列中的每个文件显示在其名称所示的帧",
+    "Frame that shows the first file of a sequence": "显示序列第一个文件的帧",
+    "Numbers a second of a sequence; 0 plays one number a frame of the scene": "序列每秒的编号数；0 表示场景每帧播放一个编号",
+    "Cyclic": "循环",
+    "Play a sequence again and again, instead of holding its first and last frame": "反复播放序列，而不是保持首尾帧",
+    "Memory Limit": "内存上限",
+    "Gigabytes that a sequence may take, in memory and in the .blend": "序列在内存和 .blend 中可占用的 GB 数",
 }  # fmt: skip
 """Names and tooltips of options."""

@@ -19,6 +19,12 @@ REPORTS = {
     "Wrote {path}": "已写出 {path}",
     "Imported the avatar {name}": "已导入头像 {name}",
     "Imported {count} splats from {name}": "已从 {name} 导入 {count} 个泼溅点",
+    "{count} splats each": "每个 {count} 个泼溅点",
+    "{least} to {most} splats": "{least} 至 {most} 个泼溅点",
+    "{name}: {frames} files play from frame {first} to {last}, {counts}, {memory} MB in memory and in the .blend": (
+        "{name}：{frames} 个文件在第 {first} 至 {last} 帧播放，{counts}，在内存和 .blend 中占 {memory} MB"
+    ),
+    "{name}: no file for {numbers}; the one before is shown": "{name}：{numbers} 没有文件；显示前一个",
     "Attached {objects} to {name}": "已将 {objects} 附着到 {name}",
     "Muted {what}": "已静音 {what}",
     "Unmuted {what}": "已取消静音 {what}",

@@ -12,7 +12,8 @@ import bpy
 import gpu
 import numpy as np
 
-from ..avatar.evaluated import read_appearance, read_pose
+from ..avatar.evaluated import read_appearance, read_pose, shown_data
+from ..avatar.frame_sequence import plays
 from ..rendering.light import Lighting, relit, scene_lighting, signature, splat_normals
 from ..rendering.look import PLAIN, Look, armature_of_splats, grade, read_look
 from .sorting import DepthSorter, SortRequest, back_to_front
@@ -82,7 +83,7 @@ class Cloud:
             return
         pose = read_pose(obj, depsgraph)
         appearance = self.splats.appearance if self.splats is not None else None
-        if appearance is None or self.looks_dirty or lighting is not None:
+        if appearance is None or self.looks_dirty or lighting is not None or plays(obj):
             appearance = _read_looks(obj, depsgraph, look, lighting, pose)
         self.look, self.lit = look, lit
         splats = SplatData(pose["position"], pose["rotation"], pose["scale"], appearance)
@@ -189,7 +190,7 @@ class Clouds:
 
 def _read_looks(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, look: Look, lighting: Lighting | None, pose: dict[str, F32]) -> F32:
     """[N, 4] colour and opacity under the avatar's look. Relighting takes 15 ms for 89k splats and a light."""
-    looks = read_appearance(obj)
+    looks = read_appearance(shown_data(obj, depsgraph))
     rgb = grade(looks["rgb"], look)
     normals = splat_normals(obj, pose["rotation"]) if lighting is not None else None
     if lighting is not None and normals is not None:
