@@ -24,7 +24,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from .errors import BackendError, LookalikeError, ProtocolError
 from .exchange import map_file, read_proof
-from .frames import Message, decode, encode
+from .frames import Frame, Message, decode, encode
 from .keys import Endpoint, KeyPair
 from .messages import Accepted, Body, Error, Fetch, Goodbye, Hello, Jobs, LodReady, Ping, Pong, Preview, Progress, Result, RigReady, Welcome
 from .payload import MAX_PAYLOAD_BYTES
@@ -40,6 +40,9 @@ GRACE_SECONDS = 10.0
 """So long do open requests wait for a lost backend that may come back."""
 
 logger = logging.getLogger("lookalike.connection")
+
+_Encoded = tuple[Message, list[Frame]]
+"""A request and its frames."""
 
 _MONITORED = (
     zmq.EVENT_CONNECTED
@@ -88,7 +91,7 @@ class Connection:
         self._keys, self._software = keys, software
         self._status = Status("connecting")
         self._incoming: SimpleQueue[Message] = SimpleQueue()
-        self._outgoing: SimpleQueue[Message] = SimpleQueue()
+        self._outgoing: SimpleQueue[_Encoded] = SimpleQueue()
         self._numbers = itertools.count(1)
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
@@ -118,8 +121,8 @@ class Connection:
             ProtocolError: it is too large for the wire.
         """
         message = Message(body, str(next(self._numbers)), job, payload)
-        encode(message)  # tells the caller, not the thread, of a message that cannot be sent
-        self._outgoing.put(message)
+        # Encoded here, so that the caller, not the thread, is told of a message that cannot be sent.
+        self._outgoing.put((message, encode(message)))
         self._wake()
         return message.request
 
@@ -186,7 +189,7 @@ class _Line:
         self.poller = zmq.Poller()
         for source in (self.socket, self.monitor, owner._woken):
             self.poller.register(source, zmq.POLLIN)
-        self.waiting: deque[Message] = deque()
+        self.waiting: deque[_Encoded] = deque()
         self.open: dict[str, Message] = {}  # request id -> the request, later with its job; until its last event
         self.instance = ""
         self.began = self.heard = self.beaten = time.monotonic()
@@ -219,20 +222,20 @@ class _Line:
 
     def _take_outgoing(self) -> None:
         while not self.owner._outgoing.empty():
-            message = self.owner._outgoing.get()
+            message, frames = self.owner._outgoing.get()
             self.open[message.request] = replace(message, payload=None)
-            self.waiting.append(message)
+            self.waiting.append((message, frames))
         status = self.owner.status
         if self.waiting and status.error is not None and status.state != "lost":
             self._fail_open(status.error)
 
     def _flush(self) -> None:
-        while self.waiting and self.owner.status.state == "ready" and self._send(self.waiting[0]):
+        while self.waiting and self.owner.status.state == "ready" and self._send(*self.waiting[0]):
             self.waiting.popleft()
 
-    def _send(self, message: Message) -> bool:
+    def _send(self, message: Message, frames: list[Frame] | None = None) -> bool:
         try:
-            self.socket.send_multipart(encode(message), zmq.NOBLOCK, copy=message.payload is None)
+            self.socket.send_multipart(frames or encode(message), zmq.NOBLOCK, copy=message.payload is None)
         except zmq.Again:
             return False
         return True
@@ -368,11 +371,11 @@ class _Line:
         self.owner._set(Status("ready", welcome=welcome))
         if restarted:
             unsent = list(self.waiting)
-            for message in unsent:
+            for message, _ in unsent:
                 del self.open[message.request]
             self._fail_open(BackendError("the backend was restarted and has forgotten this job", "retry"))
             self.waiting.extend(unsent)
-            self.open = {message.request: replace(message, payload=None) for message in unsent}
+            self.open = {message.request: replace(message, payload=None) for message, _ in unsent}
 
     def _note(self, message: Message) -> None:
         """Keep track of which requests are still without a last word."""

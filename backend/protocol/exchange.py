@@ -41,10 +41,13 @@ def map_file(exchange: str | os.PathLike[str], name: str) -> memoryview:
     if not exchange or not _FILE_NAME.fullmatch(name):
         raise ProtocolError(f"shared payload {name!r} is not in the exchange folder")
     try:
-        with open(Path(exchange) / name, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        file = os.open(os.path.join(exchange, name), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            size = os.fstat(file).st_size
             if not 0 < size <= MAX_PAYLOAD_BYTES:
                 raise ProtocolError(f"shared payload {name!r} has an impossible size ({size} bytes)")
-            return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+            return memoryview(mmap.mmap(file, size, access=mmap.ACCESS_READ))
+        finally:
+            os.close(file)
     except (OSError, ValueError) as error:
         raise ProtocolError(f"shared payload {name!r} cannot be read ({error})", "fetch it again") from error
