@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty
+from bpy.props import BoolProperty, EnumProperty
 from bpy.types import Operator
 
 from .. import api
@@ -31,23 +31,33 @@ class LOOKALIKE_OT_reset_look(Operator):
 
 
 class LOOKALIKE_OT_make_render_ready(Telling, Operator):
-    """Prepare this shot for a render farm: bake what needs Python, make paths relative, list every file to copy, save"""
+    """Save a copy of this shot that a render farm can render: what needs Python as keys, relative paths, every file to copy listed"""
 
     bl_idname = "lookalike.make_render_ready"
     bl_label = "Make Render-Ready"
-    bl_options = {"REGISTER"}
+    bl_options = {"REGISTER", "UNDO"}
 
-    save: BoolProperty(name="Save", description="Save the .blend at the end", default=True)
+    into: EnumProperty(
+        name="Save",
+        description="Which .blend the farm gets",
+        items=(
+            ("COPY", "A Copy", "Save NAME_render.blend beside this file; drivers and keys of the open file stay as they are"),
+            ("FILE", "This File", "Change the open file and save it, over what is on the disk"),
+            ("OPEN", "Nothing Yet", "Change the open file, undo takes it back; save it yourself"),
+        ),
+    )
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..rendering.render_ready import LIST_NAME, make_render_ready
 
-        done = make_render_ready(context, self.save)
+        done = make_render_ready(context, self.into)
         baked = f", {done.baked} scripted drivers became keys" if done.baked else ""
         count = len(done.files)
         files = "no other file" if count == 0 else "1 other file" if count == 1 else f"{count} other files"
         self.pass_on(f"Render-ready: copy {done.blend.name} and {files} (text “{LIST_NAME}”){baked}")
+        if self.into == "OPEN":
+            self.tell("Not saved yet: save this file before you copy it", "WARNING")
         if done.outside:
             self.tell("{count} files lie outside the .blend's folder: keep their places when copying", "WARNING", count=len(done.outside))
         return {"FINISHED"}

@@ -7,20 +7,27 @@ never asked for anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import bpy
 
 from ..avatar.parts import avatar_objects, find_avatars
 from ..protocol import LookalikeError
+from .baked_drivers import bake_scripted_drivers, drivers_kept
 from .preparation import prepare_scenes
 from .support import stops_rendering
 
 LIST_NAME = "Lookalike Render Files"
 """Text data-block that holds the list of files."""
+
+SUFFIX = "_render"
+"""End of the name of the copy that a farm gets."""
+
+Into = Literal["COPY", "FILE", "OPEN"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,12 @@ class RenderReady:
     baked: int
 
 
-def make_render_ready(context: bpy.types.Context, save: bool = True) -> RenderReady:
+def make_render_ready(context: bpy.types.Context, into: Into = "COPY") -> RenderReady:
     """Prepare the open file's scenes, bake what needs Python, make paths relative, list files and save.
 
+    Args:
+        into: "COPY" saves a copy beside the file, ``NAME_render.blend``: neither the file nor the drivers of the open one change.
+            "FILE" saves the file itself; "OPEN" changes the open file and leaves saving to the user.
     Raises:
         LookalikeError: the file was never saved, a file that it needs is missing, or avatars would be missing from its frames.
     """
@@ -61,15 +71,24 @@ def make_render_ready(context: bpy.types.Context, save: bool = True) -> RenderRe
         raise LookalikeError(
             f"{len(missing)} files of this shot are missing: {names}", "find them with File > External Data, or remove their users"
         )
-    baked = sum(bake_scripted_drivers(scene, owner) for owner in _animated(scene))
+    blend = copy_of(Path(bpy.data.filepath)) if into == "COPY" else Path(bpy.data.filepath)
     bpy.ops.file.make_paths_relative()
     files = tuple(external_files())
-    blend = Path(bpy.data.filepath)
-    outside = tuple(path for path in files if not path.is_relative_to(blend.parent))
     _write_list(blend, files)
-    if save:
-        bpy.ops.wm.save_mainfile()
+    owners = list(_animated(scene))
+    with drivers_kept(owners) if into == "COPY" else nullcontext():
+        baked = sum(bake_scripted_drivers(scene, owner) for owner in owners)
+        if into == "COPY":
+            bpy.ops.wm.save_as_mainfile(filepath=str(blend), copy=True)
+        elif into == "FILE":
+            bpy.ops.wm.save_mainfile()
+    outside = tuple(path for path in files if not path.is_relative_to(blend.parent))
     return RenderReady(blend, files, outside, baked)
+
+
+def copy_of(blend: Path) -> Path:
+    """Where the copy of a .blend for the farm goes: beside it, so that relative paths hold."""
+    return blend.with_name(f"{blend.stem}{SUFFIX}.blend")
 
 
 def external_files() -> list[Path]:
@@ -83,58 +102,6 @@ def external_files() -> list[Path]:
 def _empty_cache(path: Path) -> bool:
     """Whether this is the folder that Blender would use for caches of a particle system, and there are none (see `invisible`)."""
     return path.name.startswith("blendcache_") and not path.exists()
-
-
-def bake_scripted_drivers(scene: bpy.types.Scene, owner: bpy.types.ID) -> int:
-    """Turn drivers of a data-block that need Python into keys on each frame of the scene. Returns how many.
-
-    Farms start Blender without running scripts of files, and such drivers then stand still.
-    """
-    drivers = [curve for curve in owner.animation_data.drivers if _needs_python(curve.driver)]
-    if not drivers:
-        return 0
-    values: dict[tuple[str, int], list[float]] = {(curve.data_path, curve.array_index): [] for curve in drivers}
-    frames = range(scene.frame_start, scene.frame_end + 1)
-    current = scene.frame_current
-    for frame in frames:
-        scene.frame_set(frame)
-        evaluated = owner.evaluated_get(bpy.context.evaluated_depsgraph_get())
-        for (path, index), taken in values.items():
-            value = evaluated.path_resolve(path)
-            taken.append(float(value if isinstance(value, int | float) else value[index]))
-    for (path, index), taken in values.items():
-        is_array = not isinstance(owner.path_resolve(path), int | float)
-        owner.driver_remove(path, *((index,) if is_array else ()))
-        _key(owner, path, index if is_array else None, frames, taken)
-    scene.frame_set(current)
-    return len(values)
-
-
-def _needs_python(driver: bpy.types.Driver) -> bool:
-    return driver.type == "SCRIPTED" and not driver.is_simple_expression
-
-
-def _key(owner: bpy.types.ID, path: str, index: int | None, frames: range, values: list[float]) -> None:
-    """Set what a path of `owner` names to each value, and key it there."""
-    read, write = _place(owner, path)
-    for frame, value in zip(frames, values, strict=True):
-        if index is None:
-            write(type(read())(value))
-            owner.keyframe_insert(path, frame=frame)
-        else:
-            read()[index] = value
-            owner.keyframe_insert(path, index=index, frame=frame)
-
-
-def _place(owner: bpy.types.ID, path: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    """How to read and how to write the property at a path, which may be a custom one of the data-block or of a bone."""
-    if path.endswith('"]'):
-        parent, _, quoted = path.rpartition('["')
-        holder, name = owner.path_resolve(parent) if parent else owner, bpy.utils.unescape_identifier(quoted[:-2])
-        return lambda: holder[name], lambda value: holder.__setitem__(name, value)
-    parent, _, name = path.rpartition(".")
-    holder = owner.path_resolve(parent) if parent else owner
-    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value)
 
 
 def _animated(scene: bpy.types.Scene) -> Iterator[bpy.types.ID]:

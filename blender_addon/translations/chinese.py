@@ -230,9 +230,12 @@ TOOLTIPS = {
     "Show the avatar in the photo's own light again: exposure, tint, contrast and relighting off": (
         "恢复照片自身的光照：关闭曝光、色调、对比度和重新打光"
     ),
-    (
-        "Prepare this shot for a render farm: bake what needs Python, make paths relative, list every file to copy, save"
-    ): "为渲染农场准备此镜头：烘焙依赖 Python 的内容，改用相对路径，列出需复制的文件并保存",
+    "Save a copy of this shot that a render farm can render: what needs Python as keys, relative paths, every file to copy listed": (
+        "保存此镜头的副本供渲染农场使用：依赖 Python 的内容变为关键帧，使用相对路径，列出需复制的文件"
+    ),
+    "Saves NAME_render.blend for a farm beside this file, which stays as it is.": (
+        "在此文件旁为农场保存 NAME_render.blend，此文件保持不变。"
+    ),
     "A backend on this computer, started by the add-on; photos do not leave the computer": "本机上的后端，由插件启动；照片不会离开本机",
     "A backend that someone runs on another computer; photos are sent there, encrypted": "他人在另一台电脑上的后端；照片会加密发送到那里",
     "Add photos of one person; several views make a better avatar": "添加同一个人的照片；多个角度能得到更好的头像",

@@ -223,7 +223,15 @@ OPTIONS = {
     ),
     "Multilayer EXR": "多层 EXR",
     "Write frames as OpenEXR files that hold all layers and passes": "将帧写为包含所有图层和通道的 OpenEXR 文件",
-    "Save the .blend at the end": "最后保存 .blend",
+    "Which .blend the farm gets": "农场使用哪个 .blend",
+    "A Copy": "副本",
+    "Save NAME_render.blend beside this file; drivers and keys of the open file stay as they are": (
+        "在此文件旁保存 NAME_render.blend；打开的文件的驱动器和关键帧保持不变"
+    ),
+    "This File": "此文件",
+    "Change the open file and save it, over what is on the disk": "修改打开的文件并保存，覆盖磁盘上的内容",
+    "Nothing Yet": "暂不保存",
+    "Change the open file, undo takes it back; save it yourself": "修改打开的文件，可撤销；请自行保存",
     # sequences of splat files
     "Detect Sequences": "检测序列",
     "Of the chosen files, play those that are numbered (name_0001.ply, name_0002.ply, ...) by frame, as one object": (

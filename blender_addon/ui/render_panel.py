@@ -23,6 +23,7 @@ class LOOKALIKE_PT_render(ActiveAvatarPanel, Panel):
         _draw_final(layout, context, avatar)
         layout.operator("lookalike.set_up_layers", icon="RENDERLAYERS")
         layout.operator("lookalike.make_render_ready", icon="RENDER_ANIMATION")
+        draw_wrapped(layout, context, "Saves NAME_render.blend for a farm beside this file, which stays as it is.")
 
 
 def _draw_look(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: bpy.types.Collection) -> None:

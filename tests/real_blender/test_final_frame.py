@@ -57,7 +57,8 @@ def farmed(blender, share, final) -> dict[str, dict[int, np.ndarray]]:
     made = {}
     for number, (name, line) in enumerate(FARMS.items()):
         out = moved / str(number)
-        seen = {place: "{share}/" + path.relative_to(share).as_posix() for place, path in (("blend", moved / "shot.blend"), ("out", out))}
+        places = {"blend": moved / "shot_render.blend", "out": out}
+        seen = {place: "{share}/" + path.relative_to(share).as_posix() for place, path in places.items()}
         blender.headless(share, tuple(line.format(**seen).split()))
         made[name] = {int(path.stem): np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255 for path in sorted(out.glob("*.png"))}
     return made

@@ -32,7 +32,7 @@ def shot(avatar, tmp_path: Path) -> Path:
 
 
 def test_files_are_listed_and_paths_made_relative(shot, part, avatar) -> None:
-    done = part("rendering.render_ready").make_render_ready(bpy.context)
+    done = part("rendering.render_ready").make_render_ready(bpy.context, "FILE")
     assert done.blend == shot
     assert [path.name for path in done.files] == ["wall.png"]
     assert done.outside == ()
@@ -86,7 +86,7 @@ def test_drivers_that_need_python_become_keys(shot, part, avatar) -> None:
     key = avatar.head.data.shape_keys.key_blocks["mouthSmile"]
     driver = key.driver_add("value").driver
     driver.expression = "[sin(frame) * 0.3 + 0.4][0]"
-    done = part("rendering.render_ready").make_render_ready(bpy.context)
+    done = part("rendering.render_ready").make_render_ready(bpy.context, "OPEN")
     assert done.baked == 1
     assert not [
         c for c in avatar.head.data.shape_keys.animation_data.drivers if not c.driver.is_simple_expression and c.driver.type == "SCRIPTED"
@@ -104,7 +104,7 @@ def test_scripted_drivers_of_the_face_board_become_its_keys(shot, part, avatar, 
     path = f'pose.bones["{bone}"]["{control}"]'
     before = set(avatar.armature.keys())
     avatar.armature.driver_add(path).driver.expression = "[sin(frame) * 0.3 + 0.4][0]"
-    assert part("rendering.render_ready").make_render_ready(bpy.context).baked == 1
+    assert part("rendering.render_ready").make_render_ready(bpy.context, "OPEN").baked == 1
     assert set(avatar.armature.keys()) == before, "no property of another name was made"
     for frame in (1, 3, 5):
         bpy.context.scene.frame_set(frame)
@@ -114,9 +114,45 @@ def test_scripted_drivers_of_the_face_board_become_its_keys(shot, part, avatar, 
 def test_scripted_driver_of_one_axis_of_a_bone_becomes_keys(shot, part, avatar) -> None:
     path = 'pose.bones["neck"].rotation_euler'
     avatar.armature.driver_add(path, 2).driver.expression = "[frame * 0.01][0]"
-    assert part("rendering.render_ready").make_render_ready(bpy.context).baked == 1
+    assert part("rendering.render_ready").make_render_ready(bpy.context, "OPEN").baked == 1
     bpy.context.scene.frame_set(4)
     assert avatar.armature.path_resolve(path)[2] == pytest.approx(0.04, abs=1e-6)
+
+
+def test_the_artists_file_and_drivers_stay_and_the_copy_has_keys(shot, part, avatar) -> None:
+    """The neck has keys in an action and a scripted driver besides; the smile has a driver and no action."""
+    armature, keys = avatar.armature, avatar.head.data.shape_keys
+    armature.driver_add('pose.bones["neck"].rotation_euler', 2).driver.expression = "[frame * 0.01][0]"
+    driver = keys.key_blocks["mouthSmile"].driver_add("value").driver
+    driver.expression = "[s * 0.1 + 0.4][0]"
+    variable = driver.variables.new()
+    variable.name, variable.targets[0].id, variable.targets[0].data_path = "s", armature, "location.x"
+    action = armature.animation_data.action
+    curves, before = len(curves_of(armature)), shot.read_bytes()
+    done = part("rendering.render_ready").make_render_ready(bpy.context)
+    assert (done.blend, done.baked) == (shot.with_name("shot_render.blend"), 2)
+    assert shot.read_bytes() == before, "the file on the disk"
+    assert armature.animation_data.action == action
+    assert len(curves_of(armature)) == curves
+    assert keys.animation_data.action is None
+    assert len(bpy.data.actions) == 1
+    assert "lookalike.drivers" not in bpy.data.objects
+    armature.location.x = 2.0
+    bpy.context.scene.frame_set(4)
+    assert armature.pose.bones["neck"].rotation_euler.z == pytest.approx(0.04, abs=1e-6), "drivers drive on"
+    assert keys.key_blocks["mouthSmile"].value == pytest.approx(0.6, abs=1e-5), "by their variables"
+    bpy.ops.wm.open_mainfile(filepath=str(done.blend))
+    armature = next(o for o in bpy.data.objects if o.type == "ARMATURE")
+    assert not [c for c in armature.animation_data.drivers if c.data_path.endswith("rotation_euler")]
+    assert len(curves_of(armature)) == curves + 1
+
+
+def curves_of(owner: bpy.types.ID) -> list[bpy.types.FCurve]:
+    """F-curves of the action that an ID plays, in its own slot where actions have slots."""
+    animation = owner.animation_data
+    if not hasattr(animation, "action_slot"):
+        return list(animation.action.fcurves)
+    return list(animation.action.layers[0].strips[0].channelbag(animation.action_slot).fcurves)
 
 
 def test_unsaved_file_says_so(avatar, part) -> None:
@@ -178,11 +214,11 @@ def test_node_without_add_on_renders_the_same_frames_in_any_order(shot, part, av
     scene = bpy.context.scene
     scene.render.image_settings.file_format = "PNG"
     scene.render.image_settings.color_mode = "RGBA"
-    part("rendering.render_ready").make_render_ready(bpy.context)
+    assert bpy.ops.lookalike.make_render_ready() == {"FINISHED"}
     here = {frame: render(str(frame), frame) for frame in (2, 5)}
     moved = tmp_path / "elsewhere"
     shot.parent.rename(moved)
-    command = [sys.executable, "-c", FARM, str(moved / "shot.blend"), str(moved), "5,2"]
+    command = [sys.executable, "-c", FARM, str(moved / "shot_render.blend"), str(moved), "5,2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     for frame, mine in here.items():
