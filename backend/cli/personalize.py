@@ -75,13 +75,13 @@ Outcome = tuple[Avatar, np.ndarray, list[str]]
 def _here(avatar: Avatar, files: list[tuple[str, bytes]], request: Personalize, terminal: TerminalListener) -> Outcome:
     from backend.server import pipeline
 
-    listener = _Interruptible(terminal)
+    listener = Interruptible(terminal)
     with interrupts(listener.interrupted):
         done = pipeline.personalize(avatar, files, request, listener)
     return done.avatar, done.curve, list(done.warnings)
 
 
-class _Interruptible:
+class Interruptible:
     """The terminal's listener, which ends the work when Ctrl-C was pressed; a second one ends the command."""
 
     def __init__(self, terminal: TerminalListener) -> None:
@@ -90,7 +90,7 @@ class _Interruptible:
         self.rig, self.lod = terminal.rig, terminal.lod
 
     def progress(self, fraction: float, stage: str, text: str = "") -> None:
-        from backend.personalize.photometric import Enough
+        from backend.personalize.ending import Enough
 
         if self._enough:
             raise Enough

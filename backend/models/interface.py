@@ -9,6 +9,7 @@ from backend.protocol.avatar import F32, Avatar, RigArrays, SplatArrays
 
 if TYPE_CHECKING:
     from backend.rig.rig import Rig
+    from backend.splats.camera import Camera
     from backend.tracking.portrait import Portrait
 
 
@@ -70,6 +71,15 @@ class Refining(Protocol):
 
         Raises:
             RigError: an avatar without features, or without that level or expression.
+            WeightsError: the weights are missing.
+        """
+        ...
+
+    def refined_camera(self, avatar: Avatar, yaw: float, pitch: float) -> Camera:
+        """The camera by which `refine` draws these angles: its size is the picture's.
+
+        Raises:
+            RigError: an avatar without features.
             WeightsError: the weights are missing.
         """
         ...

@@ -21,8 +21,8 @@ from torch import Tensor
 from backend.models.interface import Listener
 from backend.models.projection.anatomy import Anatomy
 from backend.protocol.avatar import F32, Avatar, SplatArrays
-from backend.protocol.errors import LookalikeError
 
+from .ending import Enough, NoImprovementError
 from .photometric_levels import OWN, transfer
 from .photometric_loss import photometric_loss
 from .photometric_pictures import RESAMPLED, Picture, Target, set_aside
@@ -89,16 +89,6 @@ class Refinement:
     held_out: str
 
 
-class NoImprovementError(LookalikeError):
-    """Held-out pixels did not get better."""
-
-    code = "no_improvement"
-
-
-class Enough(Exception):  # noqa: N818 - a wish, not a fault
-    """Raised by a listener to end the work and keep the best so far."""
-
-
 @dataclass(frozen=True)
 class Judged:
     """A picture for the verdict: posed splats, its tensors, and its row among the unknowns (None for one that has none)."""
@@ -151,12 +141,12 @@ def refine(
         NoImprovementError: held-out pixels did not get better by `LEAST_GAIN` dB.
         Cancelled: by the listener.
     """
-    with _one_torch_thread():
+    with one_torch_thread():
         return _refine(avatar, anatomy, pictures, listener, steps, device, watch)
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """The rasterizer has its own threads; torch's small operations only lose by waiting for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -257,11 +247,11 @@ def _descend(task: Task, level: int, steps: int, start: Callable[[Cloud], list[U
     course.verdicts.append(Verdict(level, 0, before, math.nan))
     optimizer = _adam(unknowns, _still(task, main))
     since, waited = 0.0, 0
-    turns = _turns(len(posed))
+    order = turns(len(posed))
     try:
         for step in range(steps):
             task.shown.report(level, step, steps)
-            index = next(turns)
+            index = next(order)
             loss = _loss(cloud, posed[index], unknowns, seen[index], index)
             value = float(loss.detach())
             if not math.isfinite(value):
@@ -269,7 +259,7 @@ def _descend(task: Task, level: int, steps: int, start: Callable[[Cloud], list[U
                 break
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            _schedule(optimizer, step / steps)
+            schedule(optimizer, step / steps)
             optimizer.step()
             since += value
             if main:
@@ -297,7 +287,7 @@ def _descend(task: Task, level: int, steps: int, start: Callable[[Cloud], list[U
     return cloud, best
 
 
-def _turns(count: int) -> Iterator[int]:
+def turns(count: int) -> Iterator[int]:
     """Every picture once in each round, in another order each time."""
     order = np.random.default_rng(0)
     while True:
@@ -338,7 +328,7 @@ def _still(task: Task, main: bool) -> set[str]:
     return still if main and len(task.pictures) > 1 else still | {"expression", "camera"}
 
 
-def _schedule(optimizer: torch.optim.Adam, share: float) -> None:
+def schedule(optimizer: torch.optim.Adam, share: float) -> None:
     """Rates rise over the first steps, while Adam knows nothing of the gradients' sizes, and fall to a twentieth along a cosine."""
     factor = min(1.0, (share + 0.004) / RISE) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
     for group in optimizer.param_groups:

@@ -8,6 +8,7 @@ name, so that reading a file needs no socket library.
 from .avatar import SH_C0, Avatar, Driver, RigArrays, SplatArrays
 from .avatar_file import FORMAT_VERSION, SUFFIX, decode_avatar, encode_avatar, read_avatar, write_avatar
 from .binding import LocalSplats, TriangleFrames, bind, deform, triangle_frames
+from .color_basis import ColorBasis, tinted
 from .errors import (
     AvatarFileError,
     BackendError,
@@ -28,6 +29,7 @@ __all__ = [
     "AvatarFileError",
     "BackendError",
     "Cancelled",
+    "ColorBasis",
     "Driver",
     "FaceError",
     "ImageError",
@@ -44,6 +46,7 @@ __all__ = [
     "deform",
     "encode_avatar",
     "read_avatar",
+    "tinted",
     "triangle_frames",
     "write_avatar",
 ]

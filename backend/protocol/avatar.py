@@ -7,9 +7,13 @@ w, x, y, z and unit length; angles in radians.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .color_basis import ColorBasis
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -57,6 +61,8 @@ class SplatArrays:
         sh: [N, K, 3] spherical-harmonic coefficients, K = (degree + 1)^2, display-referred.
         face: [N] index of the rig triangle.
         barycentric: [N, 3] weights of the triangle's vertices, rows sum to 1.
+        patterns: [N, K, 3] how the colour follows the face, in units of `sh` (see `color_basis`); K = 0 where it does not, which None
+            stands for.
     """
 
     position: F32
@@ -66,6 +72,11 @@ class SplatArrays:
     sh: F32
     face: I32
     barycentric: F32
+    patterns: F32 = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.patterns is None:
+            object.__setattr__(self, "patterns", np.zeros((len(self.position), 0, 3), np.float32))
 
     def __len__(self) -> int:
         return len(self.position)
@@ -77,8 +88,11 @@ class SplatArrays:
 
     @staticmethod
     def concatenate(parts: list[SplatArrays]) -> SplatArrays:
-        """Join sets that have the same SH degree."""
-        return SplatArrays(*(np.concatenate([getattr(p, f) for p in parts]) for f in SplatArrays.__dataclass_fields__))
+        """Join sets that have the same SH degree; patterns that a set lacks are zero."""
+        count = max(p.patterns.shape[1] for p in parts)
+        patterns = [np.pad(p.patterns, ((0, 0), (0, count - p.patterns.shape[1]), (0, 0))) for p in parts]
+        fields = [f for f in SplatArrays.__dataclass_fields__ if f != "patterns"]
+        return SplatArrays(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields), patterns=np.concatenate(patterns))
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,7 @@ class Avatar:
             consent statement, creation time (ISO 8601 UTC), software version.
         features: what a network's refiner needs beside the splats, by name, float16 or float32; mostly empty.
         adapters: refinements, on or off; `lods` show those that are on. base: the levels without them, empty where there are none.
+        color_basis: what the splats' patterns are weighted by; None where no colour follows the face.
     """
 
     rig: RigArrays
@@ -142,6 +157,7 @@ class Avatar:
     features: dict[str, NDArray[np.floating]] = field(default_factory=dict)
     adapters: tuple[Adapter, ...] = ()
     base: tuple[SplatArrays, ...] = ()
+    color_basis: ColorBasis | None = None
 
     @property
     def name(self) -> str:

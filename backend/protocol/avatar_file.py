@@ -2,7 +2,9 @@
 
 Tensors: ``rig/<field>``, ``lod0/<field>`` ... ``lod2/<field>``, ``shoulders/<field>``,
 ``driver<i>/pose|world_to_camera|intrinsics``, and ``features/<name>`` where a network's refiner needs them,
-and ``adapter<i>/lod<k>/<field>`` for refinements, which are differences to the levels (see `adapters`).
+and ``adapter<i>/lod<k>/<field>`` for refinements, which are differences to the levels (see `adapters`),
+and ``color/mixing`` with ``lod<i>/patterns`` (float16) where colours follow the face (see `color_basis`): readers that do not know
+these show the colours of the neutral face, so they are no new version of the format.
 The metadata key ``lookalike`` holds one JSON object with the format version, names, drivers' expressions and
 sizes, and the provenance.
 """
@@ -22,6 +24,7 @@ from safetensors.numpy import load, save
 
 from .adapters import adapter_header, adapter_tensors, base_of, read_adapters, with_adapters
 from .avatar import Avatar, Driver, RigArrays, SplatArrays
+from .color_basis import MAX_PATTERNS, ColorBasis, check_basis
 from .errors import AvatarFileError
 
 FORMAT_VERSION = 1
@@ -32,12 +35,14 @@ MAX_VERTICES = 1 << 20
 MAX_SPLATS = 1 << 22
 MAX_LODS = 3
 FEATURES = "features/"
+MIXING = "color/mixing"
 
 RIG_FIELDS = ("vertices", "faces", "joints", "parents", "weights", "expressions")
-_SPLAT_FIELDS = tuple(SplatArrays.__dataclass_fields__)
+_SPLAT_FIELDS = tuple(name for name in SplatArrays.__dataclass_fields__ if name != "patterns")
 _INTEGER_FIELDS = {"faces", "parents", "face"}
 # Temporaries of so many rows come from memory in hand; larger ones the system clears anew each time.
 _ROWS_AT_ONCE = 1 << 14
+_ONES = np.ones(4, np.float32)
 
 
 def write_avatar(path: str | os.PathLike[str], avatar: Avatar) -> None:
@@ -88,6 +93,8 @@ def encode_avatar(avatar: Avatar) -> bytes:
         "provenance": avatar.provenance,
         "adapters": [adapter_header(adapter) for adapter in avatar.adapters],
     }
+    if avatar.color_basis is not None:
+        tensors[MIXING], header["color_controls"] = avatar.color_basis.mixing, avatar.color_basis.controls
     arrays = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
     return save(arrays, metadata={"lookalike": json.dumps(header, allow_nan=False)})
 
@@ -128,10 +135,11 @@ def decode_avatar(data: bytes, name: str = "avatar") -> Avatar:
             check_driver(driver, len(rig.joints))
         for splats in (*lods, shoulders):
             check_splats(splats, len(rig.faces))
+        basis = _color_basis(header, tensors, rig, (*lods, shoulders))
         adapters = read_adapters(header.get("adapters", []), tensors, lods)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise AvatarFileError(f"{name}: not a valid avatar ({error})") from error
-    avatar = Avatar(rig, lods, shoulders, drivers, provenance, features)
+    avatar = Avatar(rig, lods, shoulders, drivers, provenance, features, color_basis=basis)
     return with_adapters(avatar, adapters) if adapters else avatar
 
 
@@ -159,7 +167,8 @@ def read_header(data: bytes, name: str = "avatar") -> dict:
 
 def splat_tensors(prefix: str, splats: SplatArrays) -> dict[str, np.ndarray]:
     """Name the arrays of one set as in the file and on the wire."""
-    return {f"{prefix}/{f}": getattr(splats, f) for f in _SPLAT_FIELDS}
+    named = {f"{prefix}/{f}": getattr(splats, f) for f in _SPLAT_FIELDS}
+    return named | ({f"{prefix}/patterns": splats.patterns.astype(np.float16)} if splats.patterns.shape[1] else {})
 
 
 def splats_from_tensors(prefix: str, tensors: Mapping[str, np.ndarray]) -> SplatArrays:
@@ -167,7 +176,24 @@ def splats_from_tensors(prefix: str, tensors: Mapping[str, np.ndarray]) -> Splat
 
     Their shapes and values are still anything: see `check_splats`.
     """
-    return SplatArrays(*(_typed_array(tensors, f"{prefix}/{f}", f) for f in _SPLAT_FIELDS))
+    patterns = tensors.get(f"{prefix}/patterns")
+    if patterns is not None and patterns.dtype != np.float16:
+        raise ValueError(f"{prefix}/patterns is {patterns.dtype}, not float16")
+    fields = (_typed_array(tensors, f"{prefix}/{f}", f) for f in _SPLAT_FIELDS)
+    return SplatArrays(*fields, patterns=None if patterns is None else patterns.astype(np.float32))  # type: ignore[arg-type]
+
+
+def _color_basis(
+    header: Mapping[str, object], tensors: Mapping[str, np.ndarray], rig: RigArrays, sets: Sequence[SplatArrays]
+) -> ColorBasis | None:
+    """What the patterns of these sets are weighted by. Raises ValueError where one does not fit the others."""
+    basis = None
+    if MIXING in tensors:
+        basis = ColorBasis(check_names(header["color_controls"]), take_array(tensors, MIXING, "mixing"))  # type: ignore[arg-type]
+        check_basis(basis, rig)
+    if any(splats.patterns.shape[1] not in (0, len(basis) if basis is not None else 0) for splats in sets):
+        raise ValueError("patterns of colours do not fit their mixing")
+    return basis
 
 
 def check_rig(rig: RigArrays) -> None:
@@ -212,15 +238,18 @@ def check_splats(splats: SplatArrays, face_count: int) -> None:
         _expect(field, getattr(splats, field), shape)
     if splats.sh.ndim != 3 or splats.sh.shape[0] != n or splats.sh.shape[1] not in degrees or splats.sh.shape[2] != 3:
         raise ValueError(f"sh has shape {splats.sh.shape}")
+    if splats.patterns.ndim != 3 or splats.patterns.shape[::2] != (n, 3) or splats.patterns.shape[1] > MAX_PATTERNS:
+        raise ValueError(f"patterns has shape {splats.patterns.shape}")
     _in_range("face", splats.face, face_count)
-    limits = {field: _limits(field, getattr(splats, field)) for field in ("position", "sh", "barycentric", "scale", "opacity")}
+    for field in ("position", "sh", "barycentric", "patterns"):
+        _check_finite(field, getattr(splats, field))
+    limits = {field: _limits(field, getattr(splats, field)) for field in ("scale", "opacity")}
     if n and not (limits["scale"][0] > 0 and limits["opacity"][0] >= 0 and limits["opacity"][1] <= 1):
         raise ValueError("scale or opacity out of range")
     for start in range(0, n, _ROWS_AT_ONCE):
-        # As two complex numbers: a row of four has no faster sum of squares in numpy, einsum takes 3 times as long.
-        pairs = np.ascontiguousarray(splats.rotation[start : start + _ROWS_AT_ONCE], np.float32).view(np.complex64)
-        squares = (pairs * pairs.conj()).real
-        squares = squares[:, 0] + squares[:, 1]
+        # A matrix product sums rows of four fastest; einsum takes 4 times as long.
+        rows = splats.rotation[start : start + _ROWS_AT_ONCE]
+        squares = (rows * rows) @ _ONES
         if not (squares.min() > 0.9 and squares.max() < 1.1):  # NaN and infinity neither
             raise ValueError("rotation holds quaternions that are not of unit length")
 
@@ -273,6 +302,16 @@ def _limits(name: str, array: np.ndarray) -> tuple[float, float]:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{name} holds NaN or infinity")
     return low, high
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    """Raises ValueError where one value is not finite.
+
+    A sum of squares reads the array once, not twice; as it overflows where the values do not, it only acquits.
+    """
+    flat = array.reshape(-1)
+    if array.dtype != np.float32 or not math.isfinite(np.vdot(flat, flat)):
+        _limits(name, array)
 
 
 def _feature(key: str, array: np.ndarray) -> np.ndarray:

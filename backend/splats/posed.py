@@ -9,6 +9,7 @@ import numpy as np
 
 from backend.protocol.avatar import F32, Avatar, Driver, SplatArrays
 from backend.protocol.binding import bind, deform
+from backend.protocol.color_basis import tinted
 from backend.protocol.errors import RigError
 from backend.rig import pose_vertices
 
@@ -29,7 +30,7 @@ class Posable:
         self._local = bind(avatar.rig, self.rest)
 
     def pose(self, expression: Mapping[str, float] | None = None, pose: F32 | None = None) -> SplatArrays:
-        """Splats in a pose; bindings stay, spherical harmonics above degree 0 stay in the rest frame.
+        """Splats in a pose and in its colours; bindings stay, spherical harmonics above degree 0 stay in the rest frame.
 
         Args:
             expression: value of each named expression; a missing name is 0.
@@ -43,7 +44,9 @@ class Posable:
         if joints.shape != (len(rig.joints), 3):
             raise RigError(f"a pose of shape {joints.shape} does not fit the {len(rig.joints)} joints of {rig.rig_id}")
         position, rotation, scale = deform(self._local, pose_vertices(rig, expression or {}, joints))
-        return replace(self.rest, position=position, rotation=rotation, scale=scale)
+        moved = replace(self.rest, position=position, rotation=rotation, scale=scale)
+        basis = self.avatar.color_basis
+        return moved if basis is None else tinted(moved, basis.weights(rig.joint_names, expression or {}, joints))
 
 
 def pose_splats(

@@ -18,7 +18,7 @@ from backend.protocol.avatar import F32, Avatar, RigArrays, SplatArrays
 from backend.protocol.errors import FaceError, RigError
 from backend.rig import pose_vertices
 from backend.rig.rig import Rig
-from backend.splats.camera import orbit_camera
+from backend.splats.camera import Camera, orbit_camera
 from backend.splats.posed import Posable
 from backend.splats.rasterization import rasterization
 from backend.tracking.fit import Fit
@@ -89,22 +89,27 @@ class GAGAvatar:
         """See `backend.models.interface.Refining`."""
         colors = _feature(avatar, FEATURES.format(lod))
         refiner = load_refiner(self._path()).to(self.device)
-        size = refiner.size
+        camera = self.refined_camera(avatar, yaw, pitch)
         splats = Posable(avatar, lod).pose(expression, pose)
         if len(colors) != len(splats):
             raise RigError(
                 f"{avatar.name}: features of {len(colors)} splats for {len(splats)}", "reconstruct it again: its splats were edited"
             )
+        put = lambda array: torch.as_tensor(np.asarray(array, np.float32), device=self.device)
+        drawn, _, _ = rasterization(
+            put(splats.position), put(splats.rotation), put(splats.scale), put(splats.opacity), put(colors),
+            put(camera.world_to_camera)[None], put(camera.intrinsics)[None], camera.width, camera.height,
+        )  # fmt: skip
+        return np.ascontiguousarray(refiner(drawn.permute(0, 3, 1, 2))[0].permute(1, 2, 0).cpu().numpy(), np.float32)
+
+    def refined_camera(self, avatar: Avatar, yaw: float, pitch: float) -> Camera:
+        """See `backend.models.interface.Refining`."""
+        size = load_refiner(self._path()).size
         world_to_camera = np.array(_feature(avatar, CAMERA), np.float32)
         turn = orbit_camera(yaw, pitch, size).world_to_camera[:3, :3] @ np.diag([1.0, -1.0, -1.0])
         world_to_camera[:3, :3] = turn @ world_to_camera[:3, :3]
         _, lens = opencv_camera(network_camera(world_to_camera), size)
-        put = lambda array: torch.as_tensor(np.asarray(array, np.float32), device=self.device)
-        drawn, _, _ = rasterization(
-            put(splats.position), put(splats.rotation), put(splats.scale), put(splats.opacity), put(colors),
-            put(world_to_camera)[None], lens[None].to(self.device), size, size,
-        )  # fmt: skip
-        return np.ascontiguousarray(refiner(drawn.permute(0, 3, 1, 2))[0].permute(1, 2, 0).cpu().numpy(), np.float32)
+        return Camera(world_to_camera, lens.numpy(), size, size)
 
     def _path(self) -> Path:
         own = self.weights if self.weights is not None else os.environ.get(OWN_WEIGHTS)

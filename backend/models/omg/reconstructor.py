@@ -14,11 +14,13 @@ import torch
 from backend.models.interface import Listener
 from backend.models.networks import GaussianAttributes
 from backend.models.networks.photo import Photo
+from backend.models.networks.style_unet import StyleUNet
 from backend.models.projection.reconstructor import fit_while_reporting, provenance
 from backend.protocol.avatar import F32, Avatar, Driver, RigArrays, SplatArrays
 from backend.protocol.errors import FaceError, WeightsError
 from backend.rig import pose_vertices
 from backend.rig.rig import Rig
+from backend.splats.camera import Camera
 from backend.tracking.fit import Fit
 from backend.tracking.portrait import Portrait
 
@@ -70,10 +72,16 @@ class OMG:
         self, avatar: Avatar, lod: int, yaw: float, pitch: float, expression: Mapping[str, float] | None = None, pose: F32 | None = None
     ) -> F32:
         """See `backend.models.interface.Refining`."""
-        path = Path(self.weights) if self.weights is not None else omg_weights()
-        net = load_refiner(path).to(self.device)
+        net = self._refiner().to(self.device)
         camera = refined_camera(avatar, yaw, pitch, net.size)
         return refined_picture(net, refined_features(avatar, lod, camera, expression, pose, self.device))
+
+    def refined_camera(self, avatar: Avatar, yaw: float, pitch: float) -> Camera:
+        """See `backend.models.interface.Refining`."""
+        return refined_camera(avatar, yaw, pitch, self._refiner().size)
+
+    def _refiner(self) -> StyleUNet:
+        return load_refiner(Path(self.weights) if self.weights is not None else omg_weights())
 
     @torch.no_grad()
     def _reconstruct(

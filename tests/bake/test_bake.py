@@ -1,0 +1,154 @@
+"""Baking a refiner whose truth is known: what it draws is found again, on faces and views that were never learned from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backend.bake import bake, plan_frames
+from backend.bake.bake import NoGainError
+from backend.bake.shots import psnr, take_shots
+from backend.models.interface import Silent
+from backend.personalize.photometric import STOPPED, Enough
+from backend.protocol.avatar import SH_C0, Avatar
+from backend.protocol.avatar_file import decode_avatar, encode_avatar
+from backend.protocol.color_basis import ColorBasis
+from backend.protocol.errors import Cancelled, LookalikeError
+from backend.splats.camera import Camera, portrait_camera
+from backend.splats.posed import Posable
+from backend.splats.render import render_splats
+from tests.synthetic import synthetic_rig, synthetic_splats
+
+SIZE = 64
+SMILE = {"mouthSmile": 1.0}
+
+
+class KnownRefiner:
+    """Draws the finest level in colours that are known: other ones than the avatar's, and following smile, blink and jaw."""
+
+    def __init__(self, avatar: Avatar, plain: bool = False) -> None:
+        finest = avatar.lods[-1]
+        x, y, _ = (finest.position / 0.1).T
+        mouth = np.exp(-((x / 0.4) ** 2 + ((y + 0.5) / 0.3) ** 2))[:, None]
+        eyes = np.exp(-(((np.abs(x) - 0.3) / 0.25) ** 2 + ((y - 0.3) / 0.2) ** 2))[:, None] * (x > 0)[:, None]
+        patterns = np.stack([mouth * [0.3, -0.1, -0.1], eyes * [-0.25, -0.2, 0.1], mouth * [-0.3, -0.3, -0.3]], 1) / SH_C0
+        sh = finest.sh + (0.15 * np.sin(9 * x + 7 * y) / SH_C0)[:, None, None]
+        truth = replace(finest, sh=sh.astype(np.float32), patterns=patterns.astype(np.float32))
+        basis = ColorBasis(("mouthSmile", "eyeBlinkLeft", "jaw.x"), np.diag([1, 1, 3]).astype(np.float32))
+        self.truth = avatar if plain else replace(avatar, lods=(*avatar.lods[:-1], truth), color_basis=basis)
+        self.posable = Posable(self.truth, len(avatar.lods) - 1)
+
+    def refine(self, avatar, lod, yaw, pitch, expression=None, pose=None):
+        return render_splats(self.posable.pose(expression, pose), self.refined_camera(avatar, yaw, pitch), (0, 0, 0))[0]
+
+    def refined_camera(self, avatar, yaw, pitch) -> Camera:
+        return portrait_camera(self.truth, yaw, pitch, SIZE)
+
+
+@pytest.fixture(scope="module")
+def avatar() -> Avatar:
+    rig = synthetic_rig(28, 20)
+    lods = (synthetic_splats(rig, 1), synthetic_splats(rig, 3))
+    nothing = type(lods[0])(*(getattr(lods[0], name)[:0] for name in type(lods[0]).__dataclass_fields__))
+    return Avatar(rig, lods, nothing, (), {"name": "known", "model": "known"}, {"known.features": np.zeros(3, np.float16)})
+
+
+@pytest.fixture(scope="module")
+def refiner(avatar) -> KnownRefiner:
+    return KnownRefiner(avatar)
+
+
+@pytest.fixture(scope="module")
+def baked(avatar, refiner):
+    return bake(refiner, avatar, Silent(), frames=24, steps=30, patterns=4)
+
+
+def test_held_out_faces_and_views_come_near_the_refiners(baked):
+    coarse, fine = baked.reports
+    assert coarse.kept
+    assert fine.kept
+    assert fine.held_out[0] < 25
+    assert fine.held_out[1] > 38
+    assert coarse.held_out[1] > coarse.held_out[0] + 5
+    assert fine.held_out[1] > fine.without_patterns + 8  # what follows the face is more than a mean of all faces
+    assert baked.frames == (18, 6)
+
+
+def test_the_known_colours_are_found_splat_by_splat(avatar, refiner, baked):
+    """Front of the face, smile and opened jaw: the change of colour itself, not only its picture."""
+    pose = np.zeros((5, 3), np.float32)
+    pose[2, 0] = 0.25
+    found, known = (Posable(each, 1) for each in (baked.avatar, refiner.truth))
+    front = avatar.lods[1].position[:, 2] > 0.05
+    for expression, turned in ((SMILE, None), ({"eyeBlinkLeft": 0.8}, None), ({}, pose)):
+        change = [each.pose(expression, turned).rgb - each.pose().rgb for each in (found, known)]
+        error = (change[0] - change[1])[front]
+        assert np.sqrt((error**2).mean()) < 0.03
+        assert np.corrcoef(change[0][front].ravel(), change[1][front].ravel())[0, 1] > 0.9
+    assert {"mouthSmile", "eyeBlinkLeft", "jaw.x"} <= set(baked.avatar.color_basis.controls)
+
+
+def test_the_file_keeps_colours_that_follow_the_face(baked, refiner, avatar):
+    read = decode_avatar(encode_avatar(baked.avatar))
+    assert read.color_basis.controls == baked.avatar.color_basis.controls
+    before, after = (Posable(each, 1).pose(SMILE) for each in (baked.avatar, read))
+    np.testing.assert_array_equal(before.sh, after.sh)
+    assert not np.array_equal(after.sh, Posable(read, 1).pose().sh)
+    shots = take_shots(refiner, avatar, [f for f in plan_frames(avatar.rig, 24) if f.held_out], SIZE, Silent())
+    assert psnr(read, 1, shots) == pytest.approx(baked.reports[1].held_out[1], abs=0.05)
+    assert not read.features  # they belonged to the splats as they were
+    assert read.provenance["baked"]["levels"][1]["psnr_held_out"][1] > 38
+
+
+def test_one_level_alone_leaves_the_others_as_they_were(avatar, refiner):
+    done = bake(refiner, avatar, Silent(), levels=[0], frames=12, steps=4, patterns=2).avatar
+    np.testing.assert_array_equal(done.lods[1].sh, avatar.lods[1].sh)
+    assert done.lods[1].patterns.shape[1] == 0
+    assert done.lods[0].patterns.shape[1] == 2
+    np.testing.assert_array_equal(Posable(done, 1).pose(SMILE).sh, avatar.lods[1].sh)
+
+
+def test_what_is_as_good_already_is_refused(avatar, refiner):
+    with pytest.raises(NoGainError, match="level 1: "):
+        bake(KnownRefiner(avatar, plain=True), avatar, Silent(), levels=[1], frames=8, steps=3)
+    with pytest.raises(LookalikeError, match="baked already"):
+        bake(refiner, refiner.truth, Silent())
+
+
+class Impatient(Silent):
+    """Ends the work when a stage is reached."""
+
+    def __init__(self, stage: str, fraction: float = 0.0) -> None:
+        self.stage, self.fraction = stage, fraction
+
+    def progress(self, fraction: float, stage: str, text: str = "") -> None:
+        if stage == self.stage and fraction >= self.fraction:
+            raise Enough
+
+
+def test_ended_early_the_best_so_far_is_kept(avatar, refiner):
+    done = bake(refiner, avatar, Impatient("lod 1"), frames=8, steps=4, patterns=1)
+    assert [r.kept for r in done.reports] == [True, False]
+    assert done.reports[1].ended == STOPPED
+    assert done.stopped
+    np.testing.assert_array_equal(done.avatar.lods[1].sh, avatar.lods[1].sh)
+    with pytest.raises(Cancelled):
+        bake(refiner, avatar, Impatient("refine"), frames=8, steps=4)
+
+
+def test_impossible_wishes_are_told(avatar, refiner):
+    with pytest.raises(LookalikeError, match="no level of detail 2"):
+        bake(refiner, avatar, Silent(), levels=[2])
+    with pytest.raises(LookalikeError, match="3 frames"):
+        bake(refiner, avatar, Silent(), frames=3)
+
+
+def test_a_plan_goes_through_every_control_and_holds_other_faces_out(avatar):
+    plan = plan_frames(avatar.rig, 96)
+    learned, held = ([f for f in plan if f.held_out is out] for out in (False, True))
+    assert len(held) == 24
+    assert {name for f in learned for name in f.controls} == {*avatar.rig.expression_names, "jaw.x"}
+    assert not {(f.yaw, f.pitch) for f in learned} & {(f.yaw, f.pitch) for f in held}
+    assert plan == plan_frames(avatar.rig, 96) != plan_frames(avatar.rig, 96, seed=1)
