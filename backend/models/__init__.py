@@ -9,7 +9,7 @@ __all__ = ["Listener", "Reconstructor", "Refining", "Silent", "model_names", "re
 
 def model_names() -> tuple[str, ...]:
     """What `reconstructor` accepts, the default first."""
-    return ("projection", "omg", "gagavatar")
+    return ("projection", "omg", "gagavatar", "ffavatar")
 
 
 def reconstructor(name: str = "projection") -> Reconstructor:
@@ -30,4 +30,8 @@ def reconstructor(name: str = "projection") -> Reconstructor:
         from .gagavatar import GAGAvatar
 
         return GAGAvatar()
+    if name == "ffavatar":
+        from .ffavatar import FFAvatar
+
+        return FFAvatar()
     raise LookalikeError(f"no model named {name!r}", f"choose one of: {', '.join(model_names())}")

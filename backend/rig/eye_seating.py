@@ -103,8 +103,7 @@ def _spread(rig: Rig, vertices: NDArray[np.float32], centre: Points, handles: ND
     skin = np.ones(len(vertices), bool)
     for part in ("eye_left", "eye_right", "teeth_upper", "teeth_lower", "tongue", "ear_left", "ear_right"):
         skin[rig.labels[part]] = False
-    near = skin & (np.linalg.norm(vertices - centre, axis=1) < PATCH_RADIUS)
-    faces = rig.faces[near[rig.faces].all(1)]
+    faces = _patch_faces(rig, skin, np.linalg.norm(vertices - centre, axis=1), handles)
     patch, local = np.unique(faces, return_inverse=True)
     local = local.reshape(-1, 3)
     stiffness, mass = cotangent_laplacian(vertices[patch].astype(np.float64), local)
@@ -117,6 +116,16 @@ def _spread(rig: Rig, vertices: NDArray[np.float32], centre: Points, handles: ND
     out = np.zeros((len(change), len(vertices), 3))
     out[:, patch] = field.reshape(len(patch), len(change), 3).transpose(1, 0, 2)
     return out
+
+
+def _patch_faces(rig: Rig, skin: NDArray[np.bool_], distance: Points, handles: NDArray[Any]) -> NDArray[np.int32]:
+    """Triangles of the skin near the eye's centre: within `PATCH_RADIUS`, or so much farther that lids of unusually wide eyes are in."""
+    radius = PATCH_RADIUS
+    while True:
+        faces = rig.faces[(skin & (distance < radius))[rig.faces].all(1)]
+        if np.isin(handles, faces).all() or radius > distance.max():
+            return faces
+        radius *= 1.1
 
 
 def _border(faces: NDArray[np.int64]) -> NDArray[np.int64]:

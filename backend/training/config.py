@@ -31,7 +31,8 @@ class ModelConfig:
         encoder: "small", "base", "large": DINOv2; "tiny": a small one of the same kind, trained from nothing.
         encoder_weights: a name of `lookalike models` (dinov2-b), or a file; needed by all but "tiny", unless `weights` are given.
         picture: side of the picture that the encoder takes, a multiple of 14.
-        refiner: "paper", or "tiny".
+        refiner: "paper", or "tiny"; FFAvatar has none.
+        anchors: of FFAvatar: queries that the others attend to, 0 is all. A few hundred make attention ten times cheaper on the CPU.
     """
 
     name: str = "omg"
@@ -47,6 +48,7 @@ class ModelConfig:
     encoder_weights: str = ""
     picture: int = 518
     refiner: str = "paper"
+    anchors: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the losses; 0 leaves one out. `perceptual` needs the weights alexnet or gagavatar."""
+    """Weights of the losses; 0 leaves one out. `perceptual` needs the weights alexnet or gagavatar; `rig` is FFAvatar's."""
 
     l1: float = 1.0
     l2: float = 0.0
@@ -102,6 +104,7 @@ class LossConfig:
     perceptual: float = 0.0
     points: float = 0.0
     offsets: float = 0.0
+    rig: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,13 +130,14 @@ class HeldOutConfig:
     """What is measured on people that training does not see.
 
     Attributes:
-        every: steps; pairs: how many pairs of views; level: of detail.
+        every: steps; pairs: how many pairs of views; level: of detail. photos: that each is drawn from, of networks that take several.
         landmarks: also AKD, AED and APD, by Lookalike's own landmark net and fit.
     """
 
     every: int = 1000
     pairs: int = 16
     level: int = 0
+    photos: int = 1
     landmarks: bool = False
 
 
@@ -262,6 +266,8 @@ def _check(config: TrainingConfig, where: str) -> None:
         problems += _data_problems(data, f"data.{name}")
     if config.held_out.every < 1 or config.held_out.pairs < 1:
         problems.append("held_out: every and pairs must be at least 1")
+    if not 1 <= config.held_out.photos <= (1 if config.model.name in ONE_PHOTO else 16):
+        problems.append("held_out: photos is 1, or up to 16 of a network that takes several")
     loss = config.loss
     if min(dataclasses.astuple(loss)) < 0 or max(loss.l1, loss.l2, loss.ssim, loss.perceptual) == 0:
         problems.append("loss: no factor is negative, and l1, l2, ssim or perceptual is more than 0")

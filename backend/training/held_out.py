@@ -73,9 +73,9 @@ def load_measures(rig: Rig, landmarks: bool) -> Measures:
     return Measures(load_lpips(), arcface, tracker, rig if landmarks else None)
 
 
-def held_out_samples(pairs: Pairs, stages: Sequence[str], count: int) -> list[Sample]:
+def held_out_samples(pairs: Pairs, stages: Sequence[str], count: int, photos: int = 1) -> list[Sample]:
     """The same pairs every time, turn by turn from each set."""
-    return [Sample(stages[i % len(stages)], _NUMBERS + i, 1) for i in range(count)]
+    return [Sample(stages[i % len(stages)], _NUMBERS + i, photos) for i in range(count)]
 
 
 @torch.no_grad()

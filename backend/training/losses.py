@@ -24,9 +24,11 @@ class Drawn:
     """What a network made of a batch.
 
     Attributes:
-        coarse: [b, 3, s, s] splatted picture. refined: [b, 3, s, s] after the refiner, or None.
+        coarse: [b, 3, s, s] splatted picture. refined: [b, 3, s, s] after the refiner, or None. FFAvatar, which has no refiner, gives
+            the head as the set's own parameters drive it, and as those read off the target do.
         offsets: [b, v, 3] metres, displacements of the rig's vertices, or None.
         lifted: [b, n, 3] Gaussians that were lifted from pixels, world units, or None. vertices: [b, v, 3] driven, world units.
+        rig: how far the rig read off the pictures stands from the known one, or None where a network reads none.
     """
 
     coarse: Float[Tensor, "b 3 s s"]
@@ -34,6 +36,7 @@ class Drawn:
     offsets: Float[Tensor, "b v 3"] | None = None
     lifted: Float[Tensor, "b n 3"] | None = None
     vertices: Float[Tensor, "b v 3"] | None = None
+    rig: Float[Tensor, ""] | None = None
 
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
@@ -66,6 +69,8 @@ def total_loss(
         parts["points"] = nearest_squared_distance(drawn.vertices, drawn.lifted).mean()
     if weights.offsets and drawn.offsets is not None:
         parts["offsets"] = drawn.offsets.square().sum(-1).mean()
+    if weights.rig and drawn.rig is not None:
+        parts["rig"] = drawn.rig
     total = torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
     return total, parts
 

@@ -184,7 +184,7 @@ class _Run:
         config, state = self.config, checkpoint.random_state(self.processes.device)
         self.learner.eval()
         level = min(config.held_out.level, config.model.levels)
-        samples = held_out_samples(self.kept_out, [stage.data for stage in config.stages], config.held_out.pairs)
+        samples = held_out_samples(self.kept_out, [stage.data for stage in config.stages], config.held_out.pairs, config.held_out.photos)
         found = measure(lambda batch: self.learner(batch, level), self.kept_out, samples, self.measures, self.processes.device)
         checkpoint.restore_random(state, self.processes.device)
         journal.scalars(self.step, "held_out", found.values)

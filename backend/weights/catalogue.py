@@ -89,6 +89,12 @@ CATALOGUE: tuple[Known, ...] = (
         terms="no commercial use; FLAME's data is inside, so FLAME's licence holds too",
         shapes=({"base_dino_model.dino_model.pos_embed": (1, 1370, 768), "gs_shoulder_generator.gaussian_conv.6.weight": (41, 128, 1, 1)},),
     ),
+    Known(
+        name="ffavatar", use="reconstructor FFAvatar: networks of `lookalike train`", licence="that of whoever trained them",
+        file="best.safetensors", source="https://ffavatar.github.io",
+        terms="its authors have released none: train one, lookalike train three-stages",
+        shapes=({"sizes": (13,), "rig_digest": (32,)},),
+    ),
     _dino("s", "S", 384, 88_283_115, "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),
     _dino("b", "B", 768, 346_378_731, "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73"),
     _dino("l", "L", 1024, 0, "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"),

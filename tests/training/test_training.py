@@ -122,7 +122,7 @@ def test_stages_must_add_up_and_find_their_data(write_config):
         read_config(path)
 
 
-@pytest.mark.parametrize("name", ["omg-paper", "three-stages", "omg-small", "cpu-small"])
+@pytest.mark.parametrize("name", ["omg-paper", "three-stages", "omg-small", "cpu-small", "ffavatar-cpu"])
 def test_the_shipped_configurations_are_valid(name):
     config = read_config(ROOT / "backend" / "training" / "configs" / f"{name}.toml")
     Plan(config)

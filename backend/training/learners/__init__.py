@@ -12,13 +12,16 @@ from backend.weights.store import read_state
 
 from ..config import TrainingConfig
 from ..errors import TrainingError
+from .ffavatar import FFAvatarLearner
 from .gagavatar import GagavatarLearner
 from .learner import Learner, half_precision
 from .omg import OmgLearner
 
-__all__ = ["MODELS", "GagavatarLearner", "Learner", "OmgLearner", "half_precision", "make_learner"]
+__all__ = ["MODELS", "FFAvatarLearner", "GagavatarLearner", "Learner", "OmgLearner", "half_precision", "make_learner"]
 
-MODELS: dict[str, Callable[[TrainingConfig, Rig], Learner]] = {"omg": OmgLearner, "gagavatar": GagavatarLearner}
+MODELS: dict[str, Callable[[TrainingConfig, Rig], Learner]] = {
+    "omg": OmgLearner, "gagavatar": GagavatarLearner, "ffavatar": FFAvatarLearner,
+}  # fmt: skip
 
 
 def make_learner(config: TrainingConfig, rig: Rig) -> Learner:
