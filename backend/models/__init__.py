@@ -9,7 +9,7 @@ __all__ = ["Listener", "Reconstructor", "Refining", "Silent", "model_names", "re
 
 def model_names() -> tuple[str, ...]:
     """What `reconstructor` accepts, the default first."""
-    return ("projection", "omg", "gagavatar", "ffavatar")
+    return ("projection", "omg", "gagavatar", "ffavatar", "instant")
 
 
 def reconstructor(name: str = "projection") -> Reconstructor:
@@ -34,4 +34,8 @@ def reconstructor(name: str = "projection") -> Reconstructor:
         from .ffavatar import FFAvatar
 
         return FFAvatar()
+    if name == "instant":
+        from .instant import Instant
+
+        return Instant()
     raise LookalikeError(f"no model named {name!r}", f"choose one of: {', '.join(model_names())}")

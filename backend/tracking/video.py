@@ -112,6 +112,18 @@ def watch(path: str | os.PathLike[str], report: Progress, face: int | None, trac
     return Clip(faces, (height, width), frame.scale, frame.fps, warnings)
 
 
+def pictures(path: str | os.PathLike[str]) -> Iterator[F32]:
+    """Every frame [H, W, 3] 0..1 that `track_video` measures, upright, at most `MAX_SIDE` pixels a side.
+
+    Raises:
+        ImageError: not a video, or damaged before its first picture.
+    """
+    for index, frame in enumerate(_frames(Path(path))):
+        if index == MAX_FRAMES:
+            return
+        yield frame.picture
+
+
 @dataclass(frozen=True)
 class _Frame:
     """A picture [H, W, 3], its scale to the video's, and the video's frame rate and expected number of frames."""

@@ -14,7 +14,7 @@ from typing import Any
 from .errors import TrainingError
 
 SOURCES = ("synthetic", "vhap", "gagavatar_track", "videos")
-ONE_PHOTO = ("omg", "gagavatar")
+ONE_PHOTO = ("omg", "gagavatar", "instant")
 """Networks that take one photo."""
 MAX_VIDEO_FRAMES = 500
 """Of one video: all of them are fitted together, in memory."""
@@ -33,6 +33,7 @@ class ModelConfig:
         picture: side of the picture that the encoder takes, a multiple of 14.
         refiner: "paper", or "tiny"; FFAvatar has none.
         anchors: of FFAvatar: queries that the others attend to, 0 is all. A few hundred make attention ten times cheaper on the CPU.
+        planes, basis, rays, code, driver: of Instant Expressive, see `models.instant.config`.
     """
 
     name: str = "omg"
@@ -49,6 +50,11 @@ class ModelConfig:
     picture: int = 518
     refiner: str = "paper"
     anchors: int = 0
+    planes: int = 256
+    basis: int = 48
+    rays: int = 128
+    code: int = 64
+    driver: int = 112
 
 
 @dataclass(frozen=True)

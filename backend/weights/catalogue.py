@@ -95,6 +95,11 @@ CATALOGUE: tuple[Known, ...] = (
         terms="its authors have released none: train one, lookalike train three-stages",
         shapes=({"sizes": (13,), "rig_digest": (32,)},),
     ),
+    Known(
+        name="instant", use="reconstructor Instant Expressive: networks of `lookalike train`", licence="that of whoever trained them",
+        file="best.safetensors", source="`lookalike train instant-distill`; its authors have released none",
+        shapes=({"sizes": (14,), "ball": (2, 3), "decoder.layers.4.bias": (14,)},),
+    ),
     _dino("s", "S", 384, 88_283_115, "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),
     _dino("b", "B", 768, 346_378_731, "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73"),
     _dino("l", "L", 1024, 0, "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"),

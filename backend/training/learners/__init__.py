@@ -14,13 +14,14 @@ from ..config import TrainingConfig
 from ..errors import TrainingError
 from .ffavatar import FFAvatarLearner
 from .gagavatar import GagavatarLearner
+from .instant import InstantLearner
 from .learner import Learner, half_precision
 from .omg import OmgLearner
 
-__all__ = ["MODELS", "FFAvatarLearner", "GagavatarLearner", "Learner", "OmgLearner", "half_precision", "make_learner"]
+__all__ = ["MODELS", "FFAvatarLearner", "GagavatarLearner", "InstantLearner", "Learner", "OmgLearner", "half_precision", "make_learner"]
 
 MODELS: dict[str, Callable[[TrainingConfig, Rig], Learner]] = {
-    "omg": OmgLearner, "gagavatar": GagavatarLearner, "ffavatar": FFAvatarLearner,
+    "omg": OmgLearner, "gagavatar": GagavatarLearner, "ffavatar": FFAvatarLearner, "instant": InstantLearner,
 }  # fmt: skip
 
 
