@@ -59,9 +59,10 @@ class Blender:
     root: Path | None
     version: str
 
-    def run(self, driver: str, share: Path, arguments: tuple[str, ...] = (), timeout: float = 300.0) -> Run:
+    def run(self, driver: str, share: Path, arguments: tuple[str, ...] = (), timeout: float = 300.0, simulated: bool = True) -> Run:
         """Install the extension of `share` and run one driver; its files land in artefacts/.
 
+        Input is `simulated` by the driver, and Blender then heeds no real one; or it comes from X, by xdotool and other programs.
         Lookalike's own folder (keys, backend) is `share`/home, so that nothing of this user's is touched.
 
         Raises:
@@ -72,7 +73,9 @@ class Blender:
         out.mkdir(parents=True)
         shutil.copytree(HERE / "drivers", share / "drivers", dirs_exist_ok=True)
         shutil.copy2(HERE / "install_and_run.sh", share)
-        code, said = self._in_root(driver, share, arguments, timeout) if self.root else self._binary(driver, share, arguments, timeout)
+        environment = {"GPU": self.gpu, "INPUT": "" if simulated else "real"}
+        started = self._in_root if self.root else self._binary
+        code, said = started(driver, share, arguments, timeout, environment)
         kept = ARTEFACTS / f"{self.name}-{self.gpu}" / driver
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(out, kept)
@@ -108,14 +111,16 @@ class Blender:
         assert code == 0, f"{' '.join(words)}: exit code {code}\n{said[-4000:]}"
         return said
 
-    def _in_root(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
+    def _in_root(
+        self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float, more: dict[str, str]
+    ) -> tuple[int | None, str]:
         command = [
             "bash",
             HERE / "run_in_root.sh",
             self.root,
             share,
             "env",
-            f"GPU={self.gpu}",
+            *(f"{name}={value}" for name, value in more.items()),
             "LOOKALIKE_HOME=/lab/home",
             "LOOKALIKE_DATA=/lab/home",
         ]
@@ -124,10 +129,10 @@ class Blender:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return _capture(command, dict(os.environ), timeout)
 
-    def _binary(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
+    def _binary(self, driver: str, share: Path, arguments: tuple[str, ...], timeout: float, more: dict[str, str]) -> tuple[int | None, str]:
         home = share / "blender-user"
         home.mkdir(exist_ok=True)
-        environment = {**os.environ, "BLENDER": os.environ["LOOKALIKE_BLENDER"], "GPU": self.gpu, "BLENDER_USER_RESOURCES": str(home)}
+        environment = {**os.environ, "BLENDER": os.environ["LOOKALIKE_BLENDER"], "BLENDER_USER_RESOURCES": str(home), **more}
         environment |= {"LOOKALIKE_HOME": str(share / "home"), "LOOKALIKE_DATA": str(share / "home")}
         command = ["bash", share / "install_and_run.sh", share, driver, share / f"out-{driver}", *arguments]
         if "DISPLAY" not in environment:
