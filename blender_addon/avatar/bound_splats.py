@@ -35,6 +35,7 @@ class BoundSplats:
         barycentric: [N, 3]; its third weight b2 is the share of the triangle's shear.
         local_rotation: [N, 4] rotation in the triangle's frame.
         spread: [N, 3, 3] row i: squared scale i times the squared components of axis i in the frame.
+        patterns: [N, K, 3] as in `SplatArrays`.
     """
 
     position: F32
@@ -47,6 +48,11 @@ class BoundSplats:
     barycentric: F32
     local_rotation: F32
     spread: F32
+    patterns: F32 = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.patterns is None:
+            object.__setattr__(self, "patterns", np.zeros((len(self.position), 0, 3), np.float32))
 
     def __len__(self) -> int:
         return len(self.position)
@@ -72,6 +78,7 @@ def bind_splats(vertices: F32, faces: I32, splats: SplatArrays) -> BoundSplats:
         barycentric=splats.barycentric,
         local_rotation=local.rotation,
         spread=(splats.scale[:, :, None] ** 2 * local.axes_squared).astype(np.float32),
+        patterns=splats.patterns,
     )
 
 
@@ -104,5 +111,6 @@ def unbind(bound: BoundSplats, vertices: F32, faces: I32, rest: F32) -> SplatArr
     position, rotation, scale = deform(local, vertices)
     sh = np.concatenate([bound.radiance[:, None, :3], bound.harmonics], 1)
     return SplatArrays(
-        position, rotation, scale, np.ascontiguousarray(bound.radiance[:, 3]), np.ascontiguousarray(sh), bound.face, bound.barycentric
-    )
+        position, rotation, scale, np.ascontiguousarray(bound.radiance[:, 3]), np.ascontiguousarray(sh), bound.face, bound.barycentric,
+        bound.patterns,
+    )  # fmt: skip

@@ -24,6 +24,7 @@ from ..rendering.preparation import prepare_scenes
 from . import native, parts
 from .binding_nodes import add_binding
 from .bound_splats import BoundSplats, bind_splats
+from .colour_nodes import set_color_basis
 from .frames import rig_to_blender, splats_to_blender
 from .host import read_splats, splat_data
 from .levels import apply_levels
@@ -93,6 +94,8 @@ def build_avatar(avatar: Avatar, collection: bpy.types.Collection, name: str | N
     handle = begin_avatar(avatar.rig, collection, name or avatar.name, source_path)
     for level, splats in enumerate(avatar.lods):
         add_lod(handle, level, splats, avatar.shoulders)
+    for obj in handle.splats.values():
+        set_color_basis(obj, handle.head, avatar.color_basis)
     set_facts(handle, avatar.provenance, avatar.drivers)
     return handle
 

@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 from ..protocol.avatar import F32, SH_C0
+from .colour_nodes import follows_face
 from .frame_sequence import plays
 from .host import RADIANCE, read_attribute
 
@@ -44,8 +45,13 @@ def read_pose(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> dict[str
 
 
 def shown_data(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> bpy.types.ID:
-    """The data-block that has the colours which an object shows: its own, or of a sequence the one of this frame."""
-    return obj.evaluated_get(depsgraph).data if plays(obj) else obj.data
+    """The data-block that has the colours which an object shows: its own, or the evaluated one where they change by themselves."""
+    return obj.evaluated_get(depsgraph).data if changes_colour(obj) else obj.data
+
+
+def changes_colour(obj: bpy.types.Object) -> bool:
+    """Whether colours change from frame to frame: those of a sequence, or such as follow the face."""
+    return plays(obj) or follows_face(obj)
 
 
 def read_appearance(data: bpy.types.ID) -> dict[str, F32]:

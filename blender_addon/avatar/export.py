@@ -15,6 +15,7 @@ from ..protocol import Avatar, AvatarFileError, Driver, SplatArrays
 from . import parts
 from .binding_nodes import REST
 from .bound_splats import unbind
+from .colour_nodes import color_basis_of
 from .frames import points_from_blender, splats_from_blender
 from .host import read_attribute, read_splats
 from .rig_objects import read_rig
@@ -48,7 +49,8 @@ def avatar_arrays(collection: bpy.types.Collection) -> Avatar:
     heads = tuple(_part(whole, 0, len(whole) - count) for whole, count in zip(sets, counts, strict=True))
     shoulders = _part(sets[-1], len(sets[-1]) - counts[-1], len(sets[-1]))
     provenance = json.loads(collection.lookalike.provenance or "{}") or {"name": collection.lookalike.label}
-    return Avatar(rig, heads, shoulders, _drivers(collection.lookalike.drivers), provenance)
+    basis = next((basis for obj in splats.values() if (basis := color_basis_of(obj)) is not None), None)
+    return Avatar(rig, heads, shoulders, _drivers(collection.lookalike.drivers), provenance, color_basis=basis)
 
 
 def _part(splats: SplatArrays, start: int, stop: int) -> SplatArrays:

@@ -18,6 +18,11 @@ FACE = "lookalike:face"
 CENTRE = "lookalike:centre"
 BARYCENTRIC = "lookalike:barycentric"
 LOCAL_ROTATION = "lookalike:rotation"
+PATTERN = "lookalike:pattern_"
+"""Patterns of colour that follow the face, numbered from 0, in units of the degree-0 harmonics (see `colour_nodes`)."""
+LINEAR_SLOPE = tuple(f"lookalike:linear_slope_{channel}" for channel in "rgb")
+LINEAR_CURVE = tuple(f"lookalike:linear_curve_{channel}" for channel in "rgb")
+"""How the scene-linear colour grows with each displayed channel at each splat's own colour; only where there are patterns."""
 SPREAD = ("lookalike:spread_x", "lookalike:spread_y", "lookalike:spread_z")
 
 _VALUE_KEYS = {"FLOAT_VECTOR": "vector", "FLOAT_COLOR": "color", "FLOAT4": "vector"}
@@ -61,6 +66,16 @@ def write_splats(data: bpy.types.ID, bound: BoundSplats) -> None:
     write_attribute(data, LOCAL_ROTATION, "QUATERNION", bound.local_rotation)
     for row, name in enumerate(SPREAD):
         write_attribute(data, name, "FLOAT_VECTOR", bound.spread[:, row])
+    for k in range(bound.patterns.shape[1]):
+        write_attribute(data, f"{PATTERN}{k}", "FLOAT_VECTOR", bound.patterns[:, k])
+
+
+def pattern_count(data: bpy.types.ID) -> int:
+    """How many patterns of colour a data-block's splats have."""
+    count = 0
+    while f"{PATTERN}{count}" in data.attributes:
+        count += 1
+    return count
 
 
 def write_attribute(data: bpy.types.ID, name: str, data_type: str, values: np.ndarray, domain: str = "POINT") -> None:
@@ -77,6 +92,7 @@ def read_splats(data: bpy.types.ID) -> BoundSplats:
         degrees += 1
     harmonics = [read_attribute(data, f"radiance:sh_{k}") for k in range(degrees)]
     position = read_attribute(data, "position")
+    patterns = [read_attribute(data, f"{PATTERN}{k}") for k in range(pattern_count(data))]
     return BoundSplats(
         position=position,
         rotation=read_attribute(data, "rotation"),
@@ -88,6 +104,7 @@ def read_splats(data: bpy.types.ID) -> BoundSplats:
         barycentric=read_attribute(data, BARYCENTRIC),
         local_rotation=read_attribute(data, LOCAL_ROTATION),
         spread=np.stack([read_attribute(data, name) for name in SPREAD], 1),
+        patterns=np.stack(patterns, 1) if patterns else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import bpy
 import numpy as np
@@ -24,7 +24,9 @@ def take_bound(bound: BoundSplats, index: np.ndarray) -> BoundSplats:
 
 def join_bound(parts: list[BoundSplats]) -> BoundSplats:
     """Several sets as one."""
-    return BoundSplats(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(BoundSplats)))
+    count = max(part.patterns.shape[1] for part in parts)
+    same = [replace(part, patterns=np.pad(part.patterns, ((0, 0), (0, count - part.patterns.shape[1]), (0, 0)))) for part in parts]
+    return BoundSplats(*(np.concatenate([getattr(part, field.name) for part in same]) for field in fields(BoundSplats)))
 
 
 def replace_splats(obj: bpy.types.Object, bound: BoundSplats, shoulders: int, states: dict[str, np.ndarray]) -> None:

@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from ..avatar import avatar_arrays, expression_keys
-from ..protocol import AvatarFileError
+from ..protocol import AvatarFileError, tinted
 from ..protocol.avatar_file import write_atomically
 from ..protocol.binding import bind, deform
 from ..protocol.interchange import Axes, SplatCloud, encode_glb, encode_lam, encode_ply, encode_spz
@@ -99,6 +99,8 @@ def export_glb(avatar: bpy.types.Collection, path: str | Path, *, level: int | N
         pose = joint_rotations(avatar)
         position, rotation, scale = deform(bind(whole.rig, rest), rig_vertices(avatar))
         splats = replace(rest, position=position, rotation=rotation, scale=scale)
+        if whole.color_basis is not None:
+            splats = tinted(splats, whole.color_basis.weights(whole.rig.joint_names, expression, pose))
     write_atomically(target, encode_glb(whole, splats, rest, expression, pose))
     return target
 

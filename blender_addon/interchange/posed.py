@@ -13,9 +13,10 @@ import numpy as np
 from ..avatar import armature_of, head_of, splats_of
 from ..avatar.binding_nodes import CORNERS, REST
 from ..avatar.bound_splats import unbind
+from ..avatar.colour_nodes import current_weights
 from ..avatar.frames import points_from_blender
 from ..avatar.host import read_attribute, read_splats
-from ..protocol import AvatarFileError, SplatArrays
+from ..protocol import AvatarFileError, SplatArrays, tinted
 from ..protocol.avatar import F32
 from ..protocol.interchange import SplatCloud
 from ..protocol.interchange.cloud import change_axes, transform_cloud
@@ -71,6 +72,7 @@ def posed_cloud(
     if chosen not in levels:
         raise AvatarFileError(f"{avatar.name}: has no level of detail {chosen}", f"it has {', '.join(map(str, levels))}")
     splats = posed_splats(levels[chosen], head, evaluated_vertices(head, depsgraph))
+    splats = in_colours_of_the_face(levels[chosen], head, avatar, splats)
     parts = [transform_cloud(SplatCloud.of(splats), _matrix(head, depsgraph))]
     if attached:
         clouds = [o for o in avatar.objects if o.lookalike.role == "CLOUD" and o.data is not None and not o.hide_render]
@@ -80,6 +82,12 @@ def posed_cloud(
     if local:
         whole = transform_cloud(whole, np.linalg.inv(_matrix(head.parent or head, depsgraph)))
     return change_axes(whole, "z-up", "y-up")
+
+
+def in_colours_of_the_face(obj: bpy.types.Object, head: bpy.types.Object, avatar: bpy.types.Collection, splats: SplatArrays) -> SplatArrays:
+    """Posed splats of a level as its rig colours them now."""
+    weights = current_weights(obj, head, tuple(json.loads(avatar.lookalike.joints)), joint_rotations(avatar))
+    return splats if weights is None else tinted(splats, weights)
 
 
 def placed_cloud(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, local: bool = True) -> SplatCloud:

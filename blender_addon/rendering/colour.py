@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..avatar.evaluated import read_appearance, splat_objects
 from ..avatar.frame_sequence import frames_of
-from ..avatar.host import read_attribute, write_attribute
+from ..avatar.host import LINEAR_CURVE, LINEAR_SLOPE, pattern_count, read_attribute, write_attribute
 from ..protocol.avatar import F32
 from .blending import FIT_VERSION, for_linear_light
 from .look import to_linear
@@ -36,6 +37,9 @@ SPACES = {
 
 WHITEST = 0.985
 """Display values above are taken for this: AgX and Filmic reach 1 only for light a hundred times brighter."""
+
+STEP = 0.12
+"""Change of a displayed colour over which its scene-linear one is taken to be a parabola."""
 
 _DONE = "lookalike_view"
 
@@ -104,6 +108,8 @@ def fit_colours(obj: bpy.types.Object, space: str | None) -> bool:
             fitted = before[1] if before is not None and before[0] == (wanted, len(looks["rgb"])) else _fitted(data, looks, space)
             before = (wanted, len(fitted)), fitted
             write_attribute(data, LINEAR, "FLOAT_VECTOR", fitted)
+            if pattern_count(data):
+                write_slopes(data, looks["rgb"], inverse_of(space))
             data[_DONE] = wanted
             data.update_tag()
             changed = True
@@ -112,8 +118,28 @@ def fit_colours(obj: bpy.types.Object, space: str | None) -> bool:
 
 def _fitted(data: bpy.types.ID, looks: dict[str, F32], space: str | None) -> F32:
     position, scale = read_attribute(data, "position"), read_attribute(data, "scale")
-    linear = to_linear if space is None else partial(scene_linear, space=space)
-    return for_linear_light(looks["rgb"], looks["opacity"], position, scale, linear)
+    return for_linear_light(looks["rgb"], looks["opacity"], position, scale, inverse_of(space))
+
+
+def inverse_of(space: str | None) -> Callable[[F32], F32]:
+    """From display-referred to scene-linear colours [N, 3]."""
+    return to_linear if space is None else partial(scene_linear, space=space)
+
+
+def write_slopes(data: bpy.types.ID, display: F32, linear: Callable[[F32], F32]) -> None:
+    """Keep how the scene-linear colour grows with each channel of the displayed one [N, 3]: parabolas through `STEP` to either side.
+
+    Colours that follow the face (`avatar.colour_nodes`) need it: nodes know no view transform.
+    """
+    middle = np.clip(display, 0.02, WHITEST - 0.02).astype(np.float32)
+    here = linear(middle)
+    for channel, (slope, curve) in enumerate(zip(LINEAR_SLOPE, LINEAR_CURVE, strict=True)):
+        axis = np.eye(3, dtype=np.float32)[channel]
+        below, above = (np.minimum(STEP, room)[:, None] for room in (middle[:, channel], WHITEST - middle[:, channel]))
+        rise, fall = (linear(middle + above * axis) - here) / above, (here - linear(middle - below * axis)) / below
+        bend = (rise - fall) / (above + below)
+        write_attribute(data, slope, "FLOAT_VECTOR", rise - bend * above)
+        write_attribute(data, curve, "FLOAT_VECTOR", bend)
 
 
 def _write(pixels: F32, width: int, rows: int, path: str) -> None:

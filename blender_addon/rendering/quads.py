@@ -191,7 +191,7 @@ def _graded(nodes: GeometryBuilder, given):
     """Scene-linear colour after exposure, tint and contrast about middle grey; alpha is the opacity."""
     gain = nodes.math("POWER", 2.0, nodes.math("SUBTRACT", given.outputs["Exposure"], given.outputs["View Exposure"]))
     tint = nodes.combine(*(given.outputs[f"Tint {channel}"] for channel in "RGB"))
-    coloured = nodes.vector("SCALE", nodes.vector("MULTIPLY", _linear(nodes), tint), nodes.math("DIVIDE", gain, MIDDLE_GREY))
+    coloured = nodes.vector("SCALE", nodes.vector("MULTIPLY", scene_linear_colour(nodes), tint), nodes.math("DIVIDE", gain, MIDDLE_GREY))
     channels = [
         nodes.math("MULTIPLY", nodes.math("POWER", nodes.math("MAXIMUM", channel, 0.0), given.outputs["Contrast"]), MIDDLE_GREY)
         for channel in nodes.separate(coloured)
@@ -202,7 +202,7 @@ def _graded(nodes: GeometryBuilder, given):
     return colour.outputs[0]
 
 
-def _linear(nodes: GeometryBuilder):
+def scene_linear_colour(nodes: GeometryBuilder):
     """The splats' colour in scene-linear light: as kept for the view transform; where nothing is kept yet, by sRGB's curve."""
     display = nodes.vector("MULTIPLY_ADD", nodes.attribute(RADIANCE, "FLOAT_VECTOR"), (SH_C0,) * 3, (0.5,) * 3)
     channels = []

@@ -12,8 +12,7 @@ import bpy
 import gpu
 import numpy as np
 
-from ..avatar.evaluated import read_appearance, read_pose, shown_data
-from ..avatar.frame_sequence import plays
+from ..avatar.evaluated import changes_colour, read_appearance, read_pose, shown_data
 from ..rendering.light import Lighting, relit, scene_lighting, signature, splat_normals
 from ..rendering.look import PLAIN, Look, armature_of_splats, grade, read_look
 from .sorting import DepthSorter, SortRequest, back_to_front
@@ -83,7 +82,7 @@ class Cloud:
             return
         pose = read_pose(obj, depsgraph)
         appearance = self.splats.appearance if self.splats is not None else None
-        if appearance is None or self.looks_dirty or lighting is not None or plays(obj):
+        if appearance is None or self.looks_dirty or lighting is not None or changes_colour(obj):
             appearance = _read_looks(obj, depsgraph, look, lighting, pose)
         self.look, self.lit = look, lit
         splats = SplatData(pose["position"], pose["rotation"], pose["scale"], appearance)
