@@ -24,8 +24,10 @@ import bpy
 from .client import Settings, backend
 
 if TYPE_CHECKING:
+    from .adapters import Listed
     from .avatar import BlenderAvatar, LipsyncReport, TakeReport
     from .avatar.controls import Channel
+    from .client.personalizing import PersonalizeReport
     from .interchange.sequences import ImportedSequence
     from .protocol import LookalikeError
 
@@ -108,6 +110,19 @@ class TrackJob(_Work):
 
         Raises:
             LookalikeError: it failed, was cancelled, or is still under way.
+        """
+        return self._result()
+
+
+class PersonalizeJob(_Work):
+    """An avatar that is being refined."""
+
+    @property
+    def report(self) -> PersonalizeReport:
+        """What was learned.
+
+        Raises:
+            LookalikeError: it failed, was cancelled, brought nothing, or is still under way.
         """
         return self._result()
 
@@ -268,27 +283,30 @@ def import_avatar(path: PathLike, collection: bpy.types.Collection | None = None
     Raises:
         AvatarFileError: the file is missing, corrupt or of another version; nothing in the scene is changed then.
     """
+    from .adapters import adopt
     from .avatar import build_avatar
     from .protocol import read_avatar
 
-    handle = build_avatar(read_avatar(path), collection or bpy.context.scene.collection, source_path=str(path))
+    read = read_avatar(path)
+    handle = build_avatar(read, collection or bpy.context.scene.collection, source_path=str(path))
+    adopt(handle.collection, read)
     add_controls(handle.collection)
     select_avatar(handle.collection)
     return handle.collection
 
 
 def export_avatar(avatar: bpy.types.Collection, path: PathLike) -> Path:
-    """Write an avatar to a .lookalike file: the neutral head, all levels of detail, provenance. Returns the path, with its suffix.
+    """Write an avatar to a .lookalike file: the neutral head, all levels of detail, adapters, provenance. Returns the path with suffix.
 
     Raises:
         AvatarFileError: the avatar has lost a part, or the folder cannot be written.
     """
-    from .avatar import avatar_arrays
+    from .adapters import whole_avatar
     from .protocol import SUFFIX, write_avatar
 
     target = Path(path)
     target = target if target.suffix == SUFFIX else target.with_name(target.name + SUFFIX)
-    write_avatar(target, avatar_arrays(avatar))
+    write_avatar(target, whole_avatar(avatar))
     if avatar.library is None:
         avatar.lookalike.source_path = bpy.path.relpath(str(target)) if bpy.data.filepath else str(target)
     return target
@@ -381,14 +399,25 @@ def apply_own_preset(avatar: bpy.types.Collection, name: str, strength: float = 
     apply(avatar, bpy.data.actions[name], strength, flipped)
 
 
-def save_preset(avatar: bpy.types.Collection, name: str) -> bpy.types.Action:
-    """Save face, head and eyes as they stand as a pose asset of this file, with a picture of the face where there are splats."""
+def save_preset(avatar: bpy.types.Collection, name: str, flipped: bool = False) -> bpy.types.Action:
+    """Save face, head and eyes as they stand as a pose asset of this file, with a picture of the face where there are splats.
+
+    Args:
+        flipped: save the mirror image of how they stand.
+    """
     from .avatar import save_pose_asset, splats_of
     from .interchange import set_preview
 
-    action = save_pose_asset(avatar, name)
-    if splats_of(avatar):
-        set_preview(action, avatar, face=True)
+    if flipped:
+        flip_face(avatar)
+    try:
+        action = save_pose_asset(avatar, name)
+        if splats_of(avatar):
+            bpy.context.view_layer.update()
+            set_preview(action, avatar, face=True)
+    finally:
+        if flipped:
+            flip_face(avatar)
     return action
 
 
@@ -634,6 +663,136 @@ def key_performance(avatar: bpy.types.Collection, start: int = 1, frames: int = 
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = min(scene.frame_start, first), max(scene.frame_end, last)
     return first, last
+
+
+# ---------------------------------------------------------------- personalizing
+
+
+def personalize(
+    photos: Iterable[PathLike] = (),
+    avatar: bpy.types.Collection | None = None,
+    *,
+    steps: int = 500,
+    faces: Sequence[int | None] = (),
+    consent: str = "",
+    rig: str = "",
+    method: str = "",
+    wait: bool = False,
+) -> PersonalizeJob:
+    """Refine an avatar by photos, or by one video, of its person at the backend, which is started if the preferences allow it.
+
+    It is seen in the avatar on the way. What is learned becomes an adapter of the avatar, which is on; the first `cancel` keeps
+    the best so far, a second one drops it.
+
+    Args:
+        photos: image files, or one video; none for the photos that the avatar was made from, where they are still known.
+        avatar: the active one by default.
+        steps: at most so many; the best state on the way is kept.
+        faces: for each photo, which of its faces; None where there is but one. Empty: None for all.
+        consent: statement that is stored in the adapter.
+        rig: the head that the avatar stands on, as the backend names it, or its file; the built-in one where empty.
+        method: "refine", "registers" or "lora"; what fits the model that made the avatar where empty.
+        wait: return only when the job has ended, and raise its error.
+    Raises:
+        ImageError: there is no photo, or one cannot be sent.
+        BackendError: the backend is not installed or must not be used.
+        LookalikeError: the avatar is linked, or a job works on it already; with `wait`, whatever ended the job.
+    """
+    from .adapters import check_editable
+    from .client import jobs, personalizing
+
+    collection = avatar or _active()
+    check_editable(collection)
+    personalizing.check_free(collection)
+    paths = [Path(bpy.path.abspath(os.fspath(photo))) for photo in photos] or personalizing.own_photos(collection)
+    personalizing.check_files(paths, collection.name)
+    if faces and len(faces) != len(paths):
+        raise ValueError(f"{len(faces)} faces for {len(paths)} photos")
+    _ensure_backend()
+    chosen = list(faces) or [None] * len(paths)
+    job = PersonalizeJob(jobs.submit_photos(collection.session_uid, collection.name, paths, chosen, steps, consent, rig, method))
+    if wait:
+        job.wait()
+    return job
+
+
+def own_photos(avatar: bpy.types.Collection) -> list[Path]:
+    """The photos that an avatar was made from, as far as they are still known and there."""
+    from .client import personalizing
+
+    return personalizing.own_photos(avatar)
+
+
+def adapters(avatar: bpy.types.Collection) -> list[Listed]:
+    """What an avatar has learned: each with ``name``, ``kind``, ``enabled``, ``facts`` and ``gain`` in dB."""
+    from .adapters import listed
+
+    return listed(avatar)
+
+
+def switch_adapter(avatar: bpy.types.Collection, adapter: str, on: bool | None = None) -> bool:
+    """Switch an adapter on or off, by default to the other; returns whether it is on now. Needs no backend.
+
+    Raises:
+        AvatarFileError: there is none of that name, the avatar is linked, or its rig mesh or splats were edited too much since.
+        LookalikeError: a job works on the avatar.
+    """
+    from .adapters import switch_adapter as switch
+
+    _unused(avatar)
+    now = next((each.enabled for each in adapters(avatar) if each.name == adapter), False)
+    wanted = not now if on is None else on
+    switch(avatar, adapter, wanted)
+    return wanted
+
+
+def merge_adapter(avatar: bpy.types.Collection, adapter: str) -> None:
+    """Make an adapter part of the avatar for good. Raises as `switch_adapter`."""
+    from .adapters import merge_adapter as merge
+
+    _unused(avatar)
+    merge(avatar, adapter)
+
+
+def remove_adapter(avatar: bpy.types.Collection, adapter: str) -> None:
+    """Take an adapter out of the avatar. Raises as `switch_adapter`."""
+    from .adapters import remove_adapter as remove
+
+    _unused(avatar)
+    remove(avatar, adapter)
+
+
+def save_adapter(avatar: bpy.types.Collection, adapter: str, path: PathLike) -> Path:
+    """Write an adapter to a .safetensors file of its own; returns the path, with its suffix.
+
+    Raises:
+        AvatarFileError: there is none of that name, or the folder cannot be written.
+    """
+    from .adapters import save_adapter as save
+
+    target = Path(path)
+    target = target if target.suffix == ".safetensors" else target.with_name(target.name + ".safetensors")
+    save(avatar, adapter, target)
+    return target
+
+
+def load_adapter(avatar: bpy.types.Collection, path: PathLike) -> str:
+    """Add an adapter from a file to the avatar that it was saved from; returns its name.
+
+    Raises:
+        AvatarFileError: the file is missing, corrupt or of another avatar; nothing is changed then.
+        LookalikeError: a job works on the avatar.
+    """
+    from .adapters import load_adapter as load
+
+    _unused(avatar)
+    return load(avatar, Path(path))
+
+
+def _unused(avatar: bpy.types.Collection) -> None:
+    from .client import personalizing
+
+    personalizing.check_free(avatar)
 
 
 # ---------------------------------------------------------------- files of other programs

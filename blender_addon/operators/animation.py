@@ -201,13 +201,21 @@ class LOOKALIKE_OT_save_preset(OnAvatar, Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     asset_name: StringProperty(name="Name", description="Name of the pose asset", default="Face", maxlen=60)
+    mirrored: BoolProperty(
+        name="With Mirror Image",
+        description="Save its mirror image as a second asset: Flip of Blender's pose library swaps bones, but not the sides of sliders",
+        default=False,
+    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self)
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        action = api.save_preset(self.chosen(), self.asset_name)
+        avatar = self.chosen()
+        action = api.save_preset(avatar, self.asset_name)
+        if self.mirrored:
+            api.save_preset(avatar, said("{name}, mirrored", name=action.name), flipped=True)
         return self.tell("Saved pose asset “{name}”; it is kept with this file", name=action.name)
 
 

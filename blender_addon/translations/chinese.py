@@ -2,6 +2,7 @@
 
 from .chinese_errors import ERRORS
 from .chinese_options import OPTIONS
+from .chinese_personalize import PERSONALIZE
 from .chinese_reports import REPORTS, WARNINGS
 
 LABELS = {
@@ -390,5 +391,5 @@ SENTENCES = {
 }
 """Whole sentences of panels and reports."""
 
-CHINESE = OPTIONS | REPORTS | WARNINGS | ERRORS | LABELS | TOOLTIPS | SENTENCES
+CHINESE = PERSONALIZE | OPTIONS | REPORTS | WARNINGS | ERRORS | LABELS | TOOLTIPS | SENTENCES
 """Every text that is translated."""

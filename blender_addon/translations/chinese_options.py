@@ -232,6 +232,10 @@ OPTIONS = {
     "Change the open file and save it, over what is on the disk": "修改打开的文件并保存，覆盖磁盘上的内容",
     "Nothing Yet": "暂不保存",
     "Change the open file, undo takes it back; save it yourself": "修改打开的文件，可撤销；请自行保存",
+    "With Mirror Image": "连同镜像",
+    "Save its mirror image as a second asset: Flip of Blender's pose library swaps bones, but not the sides of sliders": (
+        "将其镜像另存为第二个资产：Blender 姿态库的“翻转”只交换骨骼，不交换滑块的左右"
+    ),
     # sequences of splat files
     "Detect Sequences": "检测序列",
     "Of the chosen files, play those that are numbered (name_0001.ply, name_0002.ply, ...) by frame, as one object": (

@@ -56,6 +56,7 @@ REPORTS = {
         "渲染准备完成：请复制 {file} 和{files}（文本“{list}”），{count} 个脚本驱动器已变为关键帧"
     ),
     "Render-ready: copy {file} and {files} (text “{list}”)": "渲染准备完成：请复制 {file} 和{files}（文本“{list}”）",
+    "{name}, mirrored": "{name}（镜像）",
     "Not saved yet: save this file before you copy it": "尚未保存：复制前请先保存此文件",
     "no other file": "无其他文件",
     "1 other file": "另外 1 个文件",

@@ -76,6 +76,21 @@ def test_own_preset_can_be_taken_flipped(ada):
     assert ada.bones["neck"].rotation_euler.y == pytest.approx(-0.15, abs=1e-4)
 
 
+def test_own_preset_is_saved_with_its_mirror_image(ada):
+    """For the pose library, whose own Flip swaps bones but not the sides of sliders."""
+    ada.face["mouthSmileLeft"], ada.bones["neck"].rotation_euler.y, ada.bones["eye_left"].rotation_euler.x = 0.8, 0.3, 0.1
+    assert bpy.ops.lookalike.save_preset(asset_name="Smirk", mirrored=True) == {"FINISHED"}
+    assert (ada.face["mouthSmileLeft"], ada.face["mouthSmileRight"]) == (pytest.approx(0.8), 0), "the face stands as before"
+    assert ada.bones["neck"].rotation_euler.y == pytest.approx(0.3, abs=1e-5)
+    bpy.ops.lookalike.reset_pose()
+    action = bpy.data.actions["Smirk, mirrored"]
+    assert action.asset_data is not None
+    ada.armature.pose.apply_pose_from_action(action)  # as the pose library does
+    assert (ada.face["mouthSmileLeft"], ada.face["mouthSmileRight"]) == (0, pytest.approx(0.8))
+    assert ada.bones["neck"].rotation_euler.y == pytest.approx(-0.3, abs=1e-5)
+    assert ada.bones["eye_right"].rotation_euler.x == pytest.approx(0.1, abs=1e-5)
+
+
 def test_own_preset_has_a_picture_of_the_face(ada):
     ada.face["mouthSmileLeft"] = 0.8
     bpy.ops.lookalike.save_preset(asset_name="Smirk")
