@@ -18,12 +18,12 @@ from .editing import panels as edit_panels
 from .editing import settings as edit_settings
 from .interchange import assets, drop
 from .interchange import operators as interchange_operators
-from .operators import animation, avatars, files, live, motion, photos
+from .operators import animation, avatars, files, live, motion, personalize, photos
 from .operators import backend as backend_operators
 from .operators import jobs as job_operators
 from .operators import rendering as rendering_operators
 from .rendering import handlers as rendering_handlers
-from .ui import avatar_list, avatar_panels, create_panel, face_panels, file_handlers, menus, properties, render_panel
+from .ui import avatar_list, avatar_panels, create_panel, face_panels, file_handlers, menus, personalize_panel, properties, render_panel
 
 CLASSES: tuple[type, ...] = (
     *avatar_properties.CLASSES,
@@ -35,12 +35,14 @@ CLASSES: tuple[type, ...] = (
     *avatars.CLASSES,
     *animation.CLASSES,
     *motion.CLASSES,
+    *personalize.CLASSES,
     *live.CLASSES,
     *backend_operators.CLASSES,
     *file_handlers.CLASSES,
     *avatar_list.CLASSES,
     *create_panel.CLASSES,
     *avatar_panels.CLASSES,
+    *personalize_panel.CLASSES,
     *face_panels.CLASSES,
     *edit_settings.CLASSES,
     *interchange_operators.CLASSES,
@@ -72,6 +74,9 @@ def register() -> None:
     bpy.types.TOPBAR_MT_file_export.append(files.draw_export)
     integration.attach()
     bpy.app.handlers.load_pre.append(_before_load)
+    bpy.app.handlers.save_pre.append(_before_save)
+    bpy.app.handlers.undo_post.append(_after_undo)
+    bpy.app.handlers.redo_post.append(_after_undo)
     rendering_handlers.register()
     if not bpy.app.background:  # nothing is drawn there, and timers never run
         # numpy, which drawing needs, takes longer to load than all of this: on the first idle moment, not while Blender starts.
@@ -83,6 +88,9 @@ def unregister() -> None:
     _stop_drawing()
     _end_session()
     rendering_handlers.unregister()
+    bpy.app.handlers.redo_post.remove(_after_undo)
+    bpy.app.handlers.undo_post.remove(_after_undo)
+    bpy.app.handlers.save_pre.remove(_before_save)
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.types.TOPBAR_MT_file_export.remove(files.draw_export)
     bpy.types.TOPBAR_MT_file_import.remove(motion.draw_import)
@@ -116,6 +124,25 @@ def _before_load(*_arguments: object) -> None:
         from .client import jobs
 
         jobs.cancel_all()
+
+
+@persistent
+def _before_save(*_arguments: object) -> None:
+    """What a personalization shows on the way is not what is saved."""
+    if any(collection.lookalike.preview >= 0 for collection in bpy.data.collections):
+        from .adapters import settle
+
+        settle()
+
+
+@persistent
+def _after_undo(*_arguments: object) -> None:
+    """Undo may bring back what a personalization showed on the way, long after it has ended."""
+    if any(collection.lookalike.preview >= 0 for collection in bpy.data.collections):
+        from .adapters import settle
+        from .client.personalizing import busy_avatars
+
+        settle(busy_avatars())
 
 
 def _end_session() -> None:

@@ -37,12 +37,14 @@ class Wish:
         steps: of the level that is refined in full.
         size: pixels a side of the photos' crops at most.
         consent: the person's statement, for the adapter's facts.
+        method: of `METHODS`; "" takes the first one of the model that made the avatar.
     """
 
     faces: tuple[int | None, ...] = ()
     steps: int = 500
     size: int = 512
     consent: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,14 @@ def personalize(avatar: Avatar, files: Sequence[File], wish: Wish, rig: Rig, tra
     if not 1 <= wish.steps <= MAX_STEPS:
         raise LookalikeError(f"{wish.steps} steps cannot be taken", f"choose 1 to {MAX_STEPS}")
     model = str(avatar.provenance.get("model", ""))
-    method = METHODS.get(model)
-    if method is None:
-        message = f"{avatar.name} was made by {model or 'an unknown model'}, which has no refinement by photos"
-        raise LookalikeError(message, f"use one made by {' or '.join(METHODS)}")
+    methods = METHODS.get(model)
+    if methods is None:
+        message = f"{avatar.name} was made by {model or 'an unknown model'}, which cannot be personalized"
+        raise LookalikeError(message, f"use an avatar made by {' or '.join(METHODS)}")
+    if wish.method and wish.method not in methods:
+        message = f"{avatar.name} was made by {model}, which cannot be personalized by {wish.method}"
+        raise LookalikeError(message, f"choose {' or '.join(methods)}")
+    method = methods[wish.method or next(iter(methods))]
     return method(avatar, files, wish, rig, tracker, listener)
 
 
@@ -110,8 +116,8 @@ def refine_splats(
     return Personalized(add(avatar, adapter), draw_curve(found.course), tuple(warnings))
 
 
-METHODS: dict[str, Method] = {"projection": refine_splats}
-"""Model -> what adapts its avatars."""
+METHODS: dict[str, dict[str, Method]] = {"projection": {"refine": refine_splats}}
+"""Model -> what adapts its avatars, by the method's name; the first one is the default."""
 
 
 def _facts(course: Course, held_out: str, photos: list[str], steps: int) -> dict[str, object]:

@@ -57,28 +57,46 @@ def load_pictures(
         ImageError: cannot be decoded, or a video beside other files.
         FaceError: no face, several without a choice, or another person's.
     """
-    videos = [name for name, _ in files if Path(name).suffix.lower() in VIDEO_SUFFIXES]
-    if videos and len(files) > 1:
-        raise ImageError(f"{videos[0]}: a video is used alone", "give the photos and the video separately")
     rig_check(avatar, rig)
     sources = _sources(avatar)
     warnings: list[str] = []
-    pictures: list[Picture] = []
-    portraits = _frames_of(files[0], faces, tracker, warnings) if videos else _photos(files, faces, tracker)
-    count = VIDEO_FRAMES if videos else len(files)
+    pictures = [_placed(p, avatar, rig, sources, size) for p in load_portraits(files, faces, tracker, listener, warnings)]
+    pictures.sort(key=lambda p: sources.get(p.sha256, len(sources)))
+    pictures, doubts = of_one_person(avatar, pictures, rig, is_video(files))
+    return pictures, warnings + doubts
+
+
+def is_video(files: Sequence[File]) -> bool:
+    """Whether the one file that is given is a video."""
+    return any(Path(name).suffix.lower() in VIDEO_SUFFIXES for name, _ in files)
+
+
+def load_portraits(
+    files: Sequence[File], faces: Sequence[int | None], tracker: Tracker, listener: Listener, warnings: list[str]
+) -> Iterator[Portrait]:
+    """Portraits of photos, or of frames spread over one video, as they are found; `warnings` is added to.
+
+    Raises:
+        ImageError: cannot be decoded, or a video beside other files.
+        FaceError: no face, or several without a choice.
+    """
+    video = is_video(files)
+    if video and len(files) > 1:
+        name = next(name for name, _ in files if is_video([(name, b"")]))
+        raise ImageError(f"{name}: a video is used alone", "give the photos and the video separately")
+    portraits = _frames_of(files[0], faces, tracker, warnings) if video else _photos(files, faces, tracker)
+    count = VIDEO_FRAMES if video else len(files)
     for i, portrait in enumerate(portraits):
         listener.progress(i / count, "track", portrait.name)
         warnings += portrait.warnings
-        pictures.append(_placed(portrait, avatar, rig, sources, size))
-    pictures.sort(key=lambda p: sources.get(p.sha256, len(sources)))
-    pictures, doubts = of_one_person(avatar, pictures, rig, bool(videos))
-    return pictures, warnings + doubts
+        yield portrait
 
 
 def rig_check(avatar: Avatar, rig: Rig) -> None:
     """Raises FaceError where the avatar stands on another head."""
     if len(rig.template) != len(avatar.rig.vertices) or rig.rig_id != avatar.rig.rig_id:
-        raise FaceError(f"{avatar.name} was made on {avatar.rig.rig_id}, not on {rig.rig_id}", "name the head's file with --rig")
+        message = f"{avatar.name} was made on {avatar.rig.rig_id}, not on {rig.rig_id}"
+        raise FaceError(message, "give the file of the head that it was made on")
 
 
 def of_one_person(avatar: Avatar, pictures: Sequence[Picture], rig: Rig, video: bool) -> tuple[list[Picture], list[str]]:

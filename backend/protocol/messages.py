@@ -82,6 +82,7 @@ class Personalize(Body):
     Attributes:
         steps: of the level that is refined in full.
         rig: the parametric head that the avatar stands on, as in `Reconstruct`.
+        method: as in `backend.personalize.job.METHODS`; "" takes what fits the model that made the avatar.
     """
 
     KIND: ClassVar[str] = "personalize"
@@ -90,6 +91,7 @@ class Personalize(Body):
     consent: str = ""
     steps: int = 500
     rig: str = "builtin"
+    method: str = ""
 
 
 @dataclass(frozen=True)

@@ -132,9 +132,9 @@ def personalize(avatar: bytes | Avatar, files: Sequence[File], request: Personal
         ImageError, FaceError, RigError, WeightsError: what the user can mend; code "no_improvement" where photos do not help.
         Cancelled: before there was anything better.
     """
+    from backend.personalize.ending import Enough, NoImprovementError
     from backend.personalize.job import Wish
     from backend.personalize.job import personalize as adapt
-    from backend.personalize.photometric import Enough, NoImprovementError
     from backend.rig import load_rig
     from backend.tracking import with_landmarks
 
@@ -143,7 +143,8 @@ def personalize(avatar: bytes | Avatar, files: Sequence[File], request: Personal
         listener.progress(0.0, "load", request.rig)
         avatar = decode_avatar(avatar) if isinstance(avatar, bytes) else avatar
         rig = with_landmarks(load_rig(request.rig), _tracker())
-        return adapt(avatar, files, Wish(request.faces, request.steps, consent=request.consent), rig, _tracker(), listener)
+        wish = Wish(request.faces, request.steps, consent=request.consent, method=request.method)
+        return adapt(avatar, files, wish, rig, _tracker(), listener)
     except Enough as error:
         raise Cancelled("the job was cancelled before it had made anything better") from error
     except NoImprovementError as error:

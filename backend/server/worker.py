@@ -57,7 +57,7 @@ class JobListener:
     def progress(self, fraction: float, stage: str, text: str = "") -> None:
         self._worker.obey()
         if self._job in self._worker.content:
-            from backend.personalize.photometric import Enough
+            from backend.personalize.ending import Enough
 
             raise Enough
         now = time.monotonic()

@@ -18,6 +18,8 @@ FACE = "lookalike:face"
 CENTRE = "lookalike:centre"
 BARYCENTRIC = "lookalike:barycentric"
 LOCAL_ROTATION = "lookalike:rotation"
+ORIGIN = "lookalike:origin"
+"""The row of what an avatar keeps of its adapters, a whole number as a float; only on avatars that have any (see `adapters`)."""
 PATTERN = "lookalike:pattern_"
 """Patterns of colour that follow the face, numbered from 0, in units of the degree-0 harmonics (see `colour_nodes`)."""
 LINEAR_SLOPE = tuple(f"lookalike:linear_slope_{channel}" for channel in "rgb")

@@ -54,6 +54,10 @@ class LOOKALIKE_PG_avatar(PropertyGroup):
     )
     provenance: StringProperty(name="Provenance", description="Images, model, weights, licences and consent, as JSON")
     drivers: StringProperty(name="Portraits", description="How the rig was posed in each source portrait, as JSON")
+    photos: StringProperty(description="Files of the photos that it was made from, as a JSON list", options={"HIDDEN"})
+    adapters: StringProperty(description="What personalizations have learned, as JSON", options={"HIDDEN"})
+    kept: StringProperty(description="Splats without adapters, and the adapters", subtype="BYTE_STRING", options={"HIDDEN"})
+    preview: IntProperty(description="Level that shows a refinement under way; -1 for none", default=-1, options={"HIDDEN"})
     lod: EnumProperty(
         name="Detail",
         description="Level of detail shown in the viewport",

@@ -6,6 +6,7 @@ event for 92k splats.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ..ui.properties import LOOKALIKE_PG_job, session
-from . import backend, tracking
+from . import backend, personalizing, tracking
 from .jobs import dismiss
 from .work import Work, fail, in_thread, is_in_file, remove_unfinished, works
 
@@ -38,19 +39,31 @@ def take_up(message: Message) -> bool:
     handler = _HANDLERS.get(message.kind)
     if job is None or handler is None:
         return True  # of a job that was dismissed, or of a file that was closed; or an answer to something else
+    work = works[name]
     try:
-        return handler(job, works[name], message)
+        return handler(job, work, message)
     except LookalikeError as error:
         logger.error("%s: %s", message.kind, error)
+        _drop(work)
         fail(job, error)
         return True
     except Exception as error:
         # A bug of ours. Left alone it would end the timer, and the job would seem to run for ever.
         logger.exception("%s event of job %s", message.kind, name)
+        _drop(work)
         told = BackendError(f"The avatar could not be built ({type(error).__name__}: {error})", "report this with Blender's console output")
         told.__cause__ = error
         fail(job, told)
         return True
+
+
+def _drop(work: Work) -> None:
+    """What a personalization still computes is of no use any more; asked once, it would hand over its best so far."""
+    from ..protocol.messages import Cancel
+
+    if work.begun is not None and work.remote and backend.connected:
+        for _ in range(2):
+            backend.send(Cancel(), job=work.remote)
 
 
 def _accepted(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
@@ -60,6 +73,7 @@ def _accepted(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     if job.state == "CANCELLING":
         backend.send(Cancel(), job=work.remote)
         return True
+    personalizing.check_there(work)
     position = message.body.position
     job.state = "QUEUED"
     job.text = f"{position} {'job' if position == 1 else 'jobs'} before it" if position else ""
@@ -68,6 +82,7 @@ def _accepted(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
 
 def _progress(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     """Blender draws every window again for each property that is set, splats included: so seldom, and only what changed."""
+    personalizing.check_there(work)
     body, now = message.body, time.monotonic()
     stage = _readable(body.stage)
     if job.state == "CANCELLING" or (stage == job.stage and now - work.told < PROGRESS_SECONDS):
@@ -101,6 +116,8 @@ def _rig(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
 def _lod(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     from ..avatar import place_lod, rest_mesh
 
+    if job.kind == personalizing.KIND:
+        return personalizing.show(job, work, message)
     if not is_in_file(work.avatar):
         work.preparing = None
         return True  # the user has undone it; the result brings everything again
@@ -130,6 +147,8 @@ def _result(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
         raise ProtocolError("The backend sent no result", "retry")
     if job.kind == tracking.KIND:
         return _tracked(job, work, message)
+    if job.kind == personalizing.KIND:
+        return _personalized(job, work, message)
     if work.preparing is None:
         work.preparing = in_thread(decode_avatar, bytes(message.payload), job.avatar_name)
     if not work.preparing.done():
@@ -143,6 +162,7 @@ def _result(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
         work.avatar = build_avatar(avatar, bpy.context.scene.collection, job.avatar_name)
         api.add_controls(work.avatar.collection)
     work.finished, work.rig = work.avatar, None
+    work.avatar.collection.lookalike.photos = json.dumps([photo.path for photo in job.photos], ensure_ascii=False)
     logger.info("%s: %.1f s at the backend", job.avatar_name, message.body.seconds)
     warnings = [*message.body.warnings, *avatar.provenance.get("warnings", [])]
     if warnings:
@@ -166,9 +186,31 @@ def _tracked(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     return True
 
 
+def _personalized(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    """An avatar with one more adapter: decoded in a thread, then shown and kept, as one undo step."""
+    report = personalizing.finish(job, work, message)
+    if report is None:
+        return False
+    work.finished = report
+    logger.info("%s: %s", job.avatar_name, report.summary())
+    job.state, job.error = "WARNED", "\n".join([report.summary(), *report.warnings])
+    _push_undo(personalizing.UNDO_MESSAGE)
+    return True
+
+
+def _curve(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
+    if job.kind == personalizing.KIND:
+        personalizing.show_curve(job, message)
+    return True
+
+
 def _failed(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
     error = message.body.exception()
-    if error.code == "cancelled":
+    told = personalizing.stop_message(error) if job.kind == personalizing.KIND and error.code == "cancelled" else ""
+    if told:
+        fail(job, error)
+        job.state, job.error = "WARNED", told
+    elif error.code == "cancelled":
         dismiss(job.name)
     else:
         fail(job, error)
@@ -180,6 +222,7 @@ _HANDLERS: dict[str, Callable[[LOOKALIKE_PG_job, Work, Any], bool]] = {
     "progress": _progress,
     "rig": _rig,
     "lod": _lod,
+    "preview": _curve,
     "result": _result,
     "error": _failed,
 }
@@ -194,4 +237,11 @@ def _conclude(avatar: BlenderAvatar) -> None:
     with bpy.context.temp_override(**({"window": window} if window else {})):
         if bpy.context.mode == "OBJECT":
             api.select_avatar(avatar.collection)
-        bpy.ops.ed.undo_push(message=UNDO_MESSAGE)
+    _push_undo(UNDO_MESSAGE)
+
+
+def _push_undo(message: str) -> None:
+    windows = bpy.context.window_manager.windows
+    window = bpy.context.window or (windows[0] if windows else None)
+    with bpy.context.temp_override(**({"window": window} if window else {})):
+        bpy.ops.ed.undo_push(message=message)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..ui import face_pictures
+from ..ui import curve_picture, face_pictures
 from ..ui.properties import LOOKALIKE_PG_job, is_active, session
 from ..ui.redraw import redraw
-from . import backend, tracking
+from . import backend, personalizing, tracking
 from .work import Work, fail, in_thread, remove_unfinished, works
 
 if TYPE_CHECKING:
     from ..avatar import BlenderAvatar, TakeReport
     from ..protocol import LookalikeError
+    from .personalizing import PersonalizeReport
 
 
 def submit(photos: Sequence[Path], faces: Sequence[int | None], name: str = "", consent: str = "", model: str = "", rig: str = "") -> str:
@@ -41,6 +43,30 @@ def submit_video(video: Path, face: int | None, rig: str, options: str) -> str:
     return job.name
 
 
+def submit_photos(
+    avatar: int, name: str, photos: Sequence[Path], faces: Sequence[int | None], steps: int, consent: str, rig: str, method: str
+) -> str:
+    """Add a job that personalizes the avatar of this session uid (`personalizing`) and return its id.
+
+    Raises:
+        LookalikeError: the avatar cannot be sent; there is no job then.
+    """
+    job = session().jobs.add()
+    job.name, job.kind = uuid.uuid4().hex, personalizing.KIND
+    job.options = json.dumps({"avatar": avatar, "steps": steps, "method": method})
+    for path, face in zip(photos, faces, strict=True):
+        photo = job.photos.add()
+        photo.name, photo.path, photo.face = path.name, str(path), -1 if face is None else face
+    job.avatar_name, job.consent, job.rig = name, consent, rig
+    job_id = job.name
+    try:
+        _begin(job)
+    except Exception:
+        session().jobs.remove(session().jobs.find(job_id))
+        raise
+    return job_id
+
+
 def retry(job_id: str) -> None:
     """Do a job that has ended once more."""
     job = find(job_id)
@@ -57,7 +83,8 @@ def choose_face(job_id: str, face: int) -> None:
 
 
 def cancel(job_id: str) -> None:
-    """Ask the backend to stop; a job that was not sent yet goes at once."""
+    """Ask the backend to stop; a job that was not sent yet goes at once. A personalization keeps its best so far when it is asked
+    once, and is dropped when it is asked again."""
     from ..protocol.messages import Cancel
 
     job, work = find(job_id), works[job_id]
@@ -75,6 +102,7 @@ def dismiss(job_id: str) -> None:
     if work is not None:
         remove_unfinished(work)
     face_pictures.drop(job_id)
+    curve_picture.drop(job_id)
     jobs = session().jobs
     index = jobs.find(job_id)
     if index >= 0:
@@ -95,8 +123,8 @@ def find(job_id: str) -> LOOKALIKE_PG_job:
     return job
 
 
-def outcome(job_id: str) -> BlenderAvatar | TakeReport | LookalikeError | None:
-    """What a job has come to: the avatar, what a tracked video came to, the error, or None while it is under way."""
+def outcome(job_id: str) -> BlenderAvatar | TakeReport | PersonalizeReport | LookalikeError | None:
+    """What a job has come to: the avatar, what a tracked video or a personalization came to, the error, or None while it is under way."""
     work = works.get(job_id)
     if work is None:
         from ..protocol import Cancelled
@@ -111,10 +139,14 @@ def cancel_all() -> None:
 
     for work in works.values():
         if work.remote and work.finished is None and backend.connected:
-            backend.send(Cancel(), job=work.remote)
+            for _ in range(1 if work.begun is None else 2):  # once only keeps the best so far of a personalization
+                backend.send(Cancel(), job=work.remote)
+        if work.begun is not None and work.finished is None:
+            work.begun.end()
     works.clear()
     session().jobs.clear()
     face_pictures.drop()
+    curve_picture.drop()
 
 
 def send_ready() -> None:
@@ -143,12 +175,18 @@ def _begin(job: LOOKALIKE_PG_job) -> None:
     old = works.get(job.name)
     if old is not None:
         remove_unfinished(old)
-    works[job.name] = Work(in_thread(_packed, [Path(photo.path) for photo in job.photos]))
+    paths = [Path(photo.path) for photo in job.photos]
+    if job.kind == personalizing.KIND:
+        payload, begun = personalizing.prepare(job, paths)
+        works[job.name] = Work(payload, begun=begun)
+    else:
+        works[job.name] = Work(in_thread(_packed, paths))
     job.state, job.stage, job.text, job.fraction = "STARTING", "", "", 0.0
     job.error = job.remedy = job.error_code = ""
     job.faces.clear()
     job.faces_photo = -1
     face_pictures.drop(job.name)
+    curve_picture.drop(job.name)
     tick.start()
     redraw()
 
@@ -167,6 +205,8 @@ def _send(job: LOOKALIKE_PG_job, work: Work, photos: memoryview) -> None:
     choices = {key: value for key, value in (("model", job.model), ("rig", job.rig)) if value}
     if job.kind == tracking.KIND:
         request = tracking.request(job)
+    elif job.kind == personalizing.KIND:
+        request = personalizing.request(job)
     else:
         request = Reconstruct(
             portraits=tuple(photo.name for photo in job.photos),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import bpy
@@ -34,13 +35,21 @@ def pump() -> bool:
     _inbox.extend(backend.update())
     changed = (backend.summary(), backend.error) != before
     jobs.send_ready()
-    while _inbox and not blocked() and events.take_up(_inbox[0]):
+    while _inbox and not blocked() and (_superseded(_inbox[0]) or events.take_up(_inbox[0])):
         changed = _inbox.popleft().kind != "progress" or changed  # progress draws by itself
         if time.monotonic() > deadline:
             break
     if backend.error is not None and not backend.running and not _inbox:
         jobs.fail_active(backend.error)
     return changed
+
+
+def _superseded(message: Message) -> bool:
+    """A level that has come again since is left out: a slow Blender shows the newest state of a refinement, not all of them."""
+    if message.kind != "lod" or any(work.preparing is not None for work in works.values()):
+        return False
+    later = (other for other in islice(_inbox, 1, None) if other.kind == "lod" and other.request == message.request)
+    return any(other.body.level == message.body.level for other in later)
 
 
 def blocked() -> bool:

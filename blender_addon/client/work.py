@@ -17,6 +17,7 @@ from ..ui.properties import LOOKALIKE_PG_job
 if TYPE_CHECKING:
     from ..avatar import BlenderAvatar, TakeReport
     from ..protocol import LookalikeError, RigArrays
+    from .personalizing import Begun, PersonalizeReport
 
 
 @dataclass
@@ -30,7 +31,8 @@ class Work:
         told: when progress was shown last, by the monotonic clock.
         preparing: what a thread makes of the event that is being taken up.
         avatar: what has been built so far.
-        finished: the avatar, complete; or what a tracked video came to.
+        begun: the avatar that is personalized, as it was when that began.
+        finished: the avatar, complete; or what a tracked video or a personalization came to.
         error: why the job failed.
     """
 
@@ -41,7 +43,8 @@ class Work:
     told: float = 0.0
     preparing: Future[Any] | None = None
     avatar: BlenderAvatar | None = None
-    finished: BlenderAvatar | TakeReport | None = None
+    begun: Begun | None = None
+    finished: BlenderAvatar | TakeReport | PersonalizeReport | None = None
     error: LookalikeError | None = None
 
 
@@ -79,10 +82,12 @@ def is_in_file(avatar: BlenderAvatar | None) -> bool:
 
 
 def remove_unfinished(work: Work) -> None:
-    """Take what a job has built so far out of the file; a finished avatar is the user's and stays."""
+    """Take what a job has built so far out of the file, and a preview back; a finished avatar is the user's and stays."""
     from ..avatar import delete_avatar
 
     if work.finished is None:
+        if work.begun is not None:
+            work.begun.end()
         if work.avatar is not None and is_in_file(work.avatar):
             delete_avatar(work.avatar.collection)
         work.avatar = None

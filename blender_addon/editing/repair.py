@@ -9,7 +9,7 @@ from mathutils.bvhtree import BVHTree
 from ..avatar import head_of, rest_mesh, splats_of
 from ..avatar.binding_nodes import REST
 from ..avatar.bound_splats import BoundSplats, bind_splats, unbind
-from ..avatar.host import read_attribute, read_splats
+from ..avatar.host import ORIGIN, read_attribute, read_splats
 from ..interchange.posed import evaluated_vertices
 from ..protocol import AvatarFileError, SplatArrays
 from ..protocol.avatar import F32, I32
@@ -77,6 +77,9 @@ def _repair_level(obj: bpy.types.Object, head: bpy.types.Object, rig: tuple[F32,
     for name, values in ((OWN_OPACITY, edits.own), (HIDDEN, edits.hidden.astype(np.float32)), (GAIN, edits.gain), (SIZE, edits.size)):
         new = values[good][inside]
         states[name] = np.concatenate([values[heads], new, values[tail]])
+    if ORIGIN in obj.data.attributes:  # a mirrored splat is none of those that the avatar's adapters know
+        rows = read_attribute(obj.data, ORIGIN)
+        states[ORIGIN] = np.concatenate([rows[heads], np.full(len(chosen), -1, np.float32), rows[tail]])
     replace_splats(obj, join_bound([take_bound(bound, heads), chosen, take_bound(bound, tail)]), shoulders, states)
     return len(chosen)
 

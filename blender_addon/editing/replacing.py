@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from ..avatar.bound_splats import BoundSplats
-from ..avatar.host import read_attribute, read_splats, splat_data, write_attribute
+from ..avatar.host import ORIGIN, read_attribute, read_splats, splat_data, write_attribute
 from ..interchange.cloud_objects import cloud_object, read_cloud_object
 from ..protocol import AvatarFileError
 from ..protocol.interchange.cloud import change_axes
@@ -40,8 +40,8 @@ def replace_splats(obj: bpy.types.Object, bound: BoundSplats, shoulders: int, st
 
 
 def edit_states(obj: bpy.types.Object) -> dict[str, np.ndarray]:
-    """Attributes of the edits that an object has."""
-    return {name: read_attribute(obj.data, name) for name in (OWN_OPACITY, HIDDEN, GAIN, SIZE) if name in obj.data.attributes}
+    """Attributes of the edits that an object has, and the splats' rows where the avatar has adapters."""
+    return {name: read_attribute(obj.data, name) for name in (OWN_OPACITY, HIDDEN, GAIN, SIZE, ORIGIN) if name in obj.data.attributes}
 
 
 def remove_hidden(objects: Iterable[bpy.types.Object]) -> int:

@@ -7,6 +7,8 @@ from bpy.props import IntProperty, StringProperty
 from bpy.types import Operator
 
 from .. import api
+from ..client import personalizing
+from ..translations import said
 from ..ui import choices
 from ..ui.properties import session
 from .reporting import reported
@@ -53,6 +55,16 @@ class LOOKALIKE_OT_cancel_job(_OnJob, Operator):
     bl_idname = "lookalike.cancel_job"
     bl_label = "Cancel"
     bl_options = {"INTERNAL"}
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """A personalization keeps its best so far, and is dropped when it is stopped again."""
+        job = session(context).jobs.get(properties.job)
+        if job is None or job.kind != personalizing.KIND:
+            return said("Stop this job; what it has built so far is removed")
+        if job.state == "CANCELLING":
+            return said("Drop this job at once; the avatar stays as it was")
+        return said("Stop this job and keep the best so far")
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:

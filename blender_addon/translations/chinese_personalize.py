@@ -23,11 +23,17 @@ PERSONALIZE = {
     (
         "One photo sharpens what it shows. Four or more also correct colours and shape, and some are held out to judge. "
         "A video gives up to 24. Where held-out pixels get no better, the avatar stays as it is."
-    ): "一张照片使其所示部分更清晰；四张或更多还会校正颜色和形状，其中一部分留作评判；一段视频最多取 24 帧；若留出的像素没有变好，头像保持原样",
+    ): (
+        "一张照片使其所示部分更清晰；四张或更多还会校正颜色和形状，其中一部分留作评判；"
+        "一段视频最多取 24 帧；若留出的像素没有变好，头像保持原样"
+    ),
     (
         "Adapts GAGAvatar's network: needs its weights at the backend (lookalike models add), your FLAME file, "
         "and at least two photos or a video. Minutes on a GPU, hours without."
-    ): "调整 GAGAvatar 的网络：后端需有其权重（lookalike models add）、您的 FLAME 文件，以及至少两张照片或一段视频；有 GPU 需数分钟，没有则需数小时",
+    ): (
+        "调整 GAGAvatar 的网络：后端需有其权重（lookalike models add）、您的 FLAME 文件，"
+        "以及至少两张照片或一段视频；有 GPU 需数分钟，没有则需数小时"
+    ),
     "The model that made this avatar has no way to personalize it": "生成此头像的模型无法对其个性化",
     # adapters
     "Adapter": "适配器",
@@ -54,6 +60,7 @@ PERSONALIZE = {
         "适配器 {adapter} 已开启：留出像素从 {before} 变为 {after} dB（{gain}）"
     ),
     # options and tooltips
+    "What the active avatar is personalized with: photos, or one video": "用于个性化活动头像的内容：照片，或一段视频",
     "The highlighted photo": "高亮的照片",
     "How the avatar is personalized": "头像如何个性化",
     "How long it may learn; the best state on the way is kept": "最多学习多久；保留途中最好的状态",

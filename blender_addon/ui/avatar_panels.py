@@ -9,9 +9,10 @@ import bpy
 from bpy.types import Menu, Panel
 
 from .. import api
+from ..client import personalizing
 from ..editing.panels import draw_problems
 from ..translations import explained, said
-from .create_panel import SidebarPanel
+from .create_panel import SidebarPanel, draw_job
 from .properties import session
 from .wrapping import draw_wrapped
 
@@ -58,6 +59,8 @@ class LOOKALIKE_PT_avatars(SidebarPanel, Panel):
             draw_problems(layout, context, avatar)
         else:
             draw_wrapped(layout, context, "Select an avatar to pose it" if api.avatars() else "No avatar in this scene yet", "INFO")
+        for job in personalizing.other_jobs(avatar):
+            draw_job(layout.box(), context, job)
         _draw_viewport_error(layout, context)
 
 

@@ -32,6 +32,11 @@ def chosen_rig(session: bpy.types.PropertyGroup) -> str:
     return bpy.path.abspath(session.rig_file) if session.rig_file else chosen(session.rig)
 
 
+def chosen_method(session: bpy.types.PropertyGroup) -> str:
+    """How to personalize, as the wire names it; empty for what fits the avatar."""
+    return "" if session.personalize_method == "AUTO" else session.personalize_method
+
+
 def _items(kind: str, default: str) -> list[tuple[str, str, str]]:
     offered = backend.offers(kind)
     items = [(DEFAULT, "Default", default), *((name, name, description) for name, description in offered)]

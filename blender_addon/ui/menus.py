@@ -8,6 +8,7 @@ from bpy.types import Menu
 from ..editing.tools import BOX, BRUSH, LASSO
 from ..translations import CONTEXT
 from .avatar_panels import LOOKALIKE_MT_avatar
+from .personalize_panel import LOOKALIKE_MT_personalize
 
 
 class LOOKALIKE_MT_own_presets(Menu):
@@ -119,7 +120,9 @@ class LOOKALIKE_MT_tools(Menu):
         layout.operator("lookalike.import_avatar", text="Import Avatar...", icon="IMPORT")
         layout.operator("lookalike.select_avatar", icon="RESTRICT_SELECT_OFF")
         layout.separator()
-        for menu in (LOOKALIKE_MT_face, LOOKALIKE_MT_motion, LOOKALIKE_MT_splats, LOOKALIKE_MT_render, LOOKALIKE_MT_avatar):
+        for menu in (
+            LOOKALIKE_MT_face, LOOKALIKE_MT_motion, LOOKALIKE_MT_personalize, LOOKALIKE_MT_splats, LOOKALIKE_MT_render, LOOKALIKE_MT_avatar
+        ):  # fmt: skip
             layout.menu(menu.bl_idname)
         layout.separator()
         layout.operator("lookalike.mark_asset", icon="ASSET_MANAGER")

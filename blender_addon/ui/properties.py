@@ -18,6 +18,14 @@ ACTIVE_STATES = {"STARTING", "QUEUED", "RUNNING", "CANCELLING"}
 JOB_KINDS = (
     ("RECONSTRUCT", "Avatar", "An avatar is made from photos"),
     ("TRACK", "Motion", "A video is tracked, and its motion keyed on an avatar"),
+    ("PERSONALIZE", "Likeness", "An avatar is refined by photos or a video of its person"),
+)
+
+PERSONALIZE_METHODS = (
+    ("AUTO", "Automatic", "What fits the model that made the avatar"),
+    ("refine", "Refinement", "The splats themselves are refined until they look like the photos"),
+    ("registers", "LoRA + Registers", "The network that made the avatar learns small factors, helped by registers, and makes it anew"),
+    ("lora", "LoRA", "The network that made the avatar learns small factors and makes it anew"),
 )
 
 JOB_STATES = (
@@ -63,7 +71,7 @@ class LOOKALIKE_PG_job(PropertyGroup):
     """One reconstruction under way, or ended and waiting for the user to retry or dismiss it."""
 
     kind: EnumProperty(name="Kind", description="What is asked of the backend", items=JOB_KINDS)
-    options: StringProperty(name="Options", description="What becomes of a tracked motion, as JSON")
+    options: StringProperty(name="Options", description="What a tracked video or a personalization is asked for, as JSON")
     state: EnumProperty(name="State", description="What the job is doing", items=JOB_STATES)
     photos: CollectionProperty(type=LOOKALIKE_PG_photo)
     avatar_name: StringProperty(name="Name", description="Name that the avatar gets")
@@ -99,6 +107,19 @@ class LOOKALIKE_PG_session(PropertyGroup):
         subtype="FILE_PATH",
     )
     jobs: CollectionProperty(type=LOOKALIKE_PG_job)
+    person_photos: CollectionProperty(
+        type=LOOKALIKE_PG_photo, name="Photos", description="What the active avatar is personalized with: photos, or one video"
+    )
+    person_photo_index: IntProperty(name="Active Photo", description="The highlighted photo")
+    personalize_method: EnumProperty(name="Method", description="How the avatar is personalized", items=PERSONALIZE_METHODS)
+    personalize_steps: IntProperty(
+        name="Steps", description="How long it may learn; the best state on the way is kept", default=500, min=1, max=5000
+    )
+    personalize_consent: StringProperty(
+        name="Consent",
+        description="Who allowed these photos to be used, and for what; stored in the adapter",
+        maxlen=1024,
+    )
     avatar_index: IntProperty(
         name="Active Avatar",
         description="Avatar of the active object; choosing another one selects it",

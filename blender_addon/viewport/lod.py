@@ -49,7 +49,7 @@ def choose_level(height: float, present: int | None) -> int:
 
 def measured(avatar: bpy.types.Collection, level: int, view: Hashable, height: float) -> None:
     """A draw saw `level` of an avatar at this height, in pixels; 0 where it is out of sight. Budget: 5 microseconds."""
-    if avatar.lookalike.lod != "AUTO" or avatar.library is not None:
+    if avatar.lookalike.lod != "AUTO" or avatar.library is not None or avatar.lookalike.preview >= 0:
         return
     seen = _seen.setdefault(avatar.session_uid, Seen())
     seen.heights[view] = height

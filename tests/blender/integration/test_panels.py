@@ -26,7 +26,7 @@ def test_menu_holds_files_assets_and_a_submenu_for_each_kind_of_work(addon, avat
     for operator in ("export_splats", "export_gltf", "export_lam", "mark_asset", "select_avatar"):
         assert any(f"lookalike.{operator}" in line for line in lines), operator
     assert [line for line in lines if line.startswith("menu ")] == [
-        f"menu LOOKALIKE_MT_{name}" for name in ("face", "motion", "splats", "render", "avatar")
+        f"menu LOOKALIKE_MT_{name}" for name in ("face", "motion", "personalize", "splats", "render", "avatar")
     ]
 
 
