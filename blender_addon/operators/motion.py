@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
@@ -13,10 +14,14 @@ from ..client.tracking import VIDEO_SUFFIXES
 from .base import FromFiles, OnAvatar, layout_of
 from .reporting import reported
 
+if TYPE_CHECKING:
+    from ..avatar import LipsyncReport, TakeReport
 
-class _Keying:
-    """How a performance becomes keys; as `avatar.TakeOptions`."""
 
+class _Keying(FromFiles, OnAvatar):
+    """An operator that keys a performance from a file: how it becomes keys, as `avatar.TakeOptions`, and what is told of it."""
+
+    filename_ext = ""
     start: FloatProperty(name="Start Frame", description="Frame of the take's first moment", default=1.0, step=100, precision=0)
     gain: FloatProperty(name="Gain", description="Factor of expressions and jaw", default=1.0, min=0.0, soft_max=2.0, max=10.0)
     smoothing: FloatProperty(
@@ -62,7 +67,13 @@ class _Keying:
         ),
     )
 
-    def draw_keying(self, layout: bpy.types.UILayout) -> None:
+    use_sound: BoolProperty(
+        name="Sound", description="Add the recording to the sequencer, so that it is heard while playing and scrubbing", default=True
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = layout_of(self)
+        self.draw_source(layout)
         for names in (("start",), ("gain", "smoothing", "tolerance"), ("layer", "to")):
             column = layout.column(align=True)
             for name in names:
@@ -71,6 +82,14 @@ class _Keying:
         head = layout.column()
         head.enabled = self.use_head
         head.prop(self, "head")
+        layout.prop(self, "use_sound")
+        self.draw_more(layout)
+
+    def draw_source(self, layout: bpy.types.UILayout) -> None:
+        """What is asked about the file, above how it is keyed."""
+
+    def draw_more(self, layout: bpy.types.UILayout) -> None:
+        """What only this operator has, below."""
 
     def keying(self) -> dict[str, object]:
         """Options of `avatar.TakeOptions`."""
@@ -85,15 +104,20 @@ class _Keying:
             "strip": self.to == "STRIP",
         }
 
+    def tell_report(self, path: Path, report: TakeReport | LipsyncReport) -> set[str]:
+        """Warnings, then the summary."""
+        for warning in report.warnings:
+            self.pass_on(f"{path.name}: {warning}", "WARNING")
+        return self.pass_on(report.summary())
 
-class LOOKALIKE_OT_import_motion(_Keying, FromFiles, OnAvatar, Operator):
+
+class LOOKALIKE_OT_import_motion(_Keying, Operator):
     """Key a captured performance: Live Link Face CSV, ARKit JSON, FLAME npz, pkl or folder, tracked video (.motion), or mouth cues"""
 
     bl_idname = "lookalike.import_motion"
     bl_label = "Import Motion"
     bl_options = {"REGISTER", "UNDO", "PRESET"}
 
-    filename_ext = ""
     filter_glob: StringProperty(default="*.csv;*.json;*.npz;*.pkl;*.motion;*.tsv;*.xml", options={"HIDDEN"})
     fps: FloatProperty(
         name="Source Frame Rate",
@@ -102,9 +126,6 @@ class LOOKALIKE_OT_import_motion(_Keying, FromFiles, OnAvatar, Operator):
         min=0.0,
         max=1000.0,
         precision=2,
-    )
-    use_sound: BoolProperty(
-        name="Sound", description="Add the recording to the sequencer, so that it is heard while playing and scrubbing", default=True
     )
     sound: StringProperty(
         name="Sound File",
@@ -125,24 +146,23 @@ class LOOKALIKE_OT_import_motion(_Keying, FromFiles, OnAvatar, Operator):
         subtype="FACTOR",
     )
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout = layout_of(self)
+    def draw_source(self, layout: bpy.types.UILayout) -> None:
         layout.prop(self, "fps")
-        self.draw_keying(layout)
-        layout.prop(self, "coarticulation")
-        layout.prop(self, "flame_map")
-        layout.prop(self, "use_sound")
+
+    def draw_more(self, layout: bpy.types.UILayout) -> None:
         sound = layout.column()
         sound.enabled = self.use_sound
         sound.prop(self, "sound", text="File")
+        layout.prop(self, "coarticulation")
+        layout.prop(self, "flame_map")
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
         path = self.paths()[0]
-        report = api.import_motion(path, self.chosen(), self.fps, self.flame_map, sound=self._sound(path), **self._options())
-        for warning in report.warnings:
-            self.pass_on(f"{path.name}: {warning}", "WARNING")
-        return self.pass_on(report.summary())
+        # For a take or for cues: each takes what it knows.
+        options = {**self.keying(), "coarticulation": self.coarticulation}
+        report = api.import_motion(path, self.chosen(), self.fps, self.flame_map, sound=self._sound(path), **options)
+        return self.tell_report(path, report)
 
     def _sound(self, path: Path) -> Path | None:
         """The sound to lay below it: the chosen one, or the one beside the file, if it is wanted."""
@@ -152,30 +172,21 @@ class LOOKALIKE_OT_import_motion(_Keying, FromFiles, OnAvatar, Operator):
             return None
         return Path(bpy.path.abspath(self.sound)) if self.sound else sound_beside(path)
 
-    def _options(self) -> dict[str, object]:
-        """As `avatar.TakeOptions` and `avatar.LipsyncOptions` together; each takes what it knows."""
-        return {**self.keying(), "coarticulation": self.coarticulation}
 
-
-class LOOKALIKE_OT_track_video(_Keying, FromFiles, OnAvatar, Operator):
+class LOOKALIKE_OT_track_video(_Keying, Operator):
     """Track the face in a video of your own at the backend and key it on the avatar; Blender stays free to work in while it runs"""
 
     bl_idname = "lookalike.track_video"
     bl_label = "Track Video"
     bl_options = {"REGISTER", "PRESET"}
 
-    filename_ext = ""
     filter_glob: StringProperty(default=";".join(f"*{suffix}" for suffix in VIDEO_SUFFIXES), options={"HIDDEN"})
     face: IntProperty(
         name="Face", description="Which face, counted from the left from 0; -1 asks where there are several", default=-1, min=-1, max=63
     )
-    use_sound: BoolProperty(name="Sound", description="Add the video's sound to the sequencer", default=True)
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout = layout_of(self)
-        self.draw_keying(layout)
+    def draw_source(self, layout: bpy.types.UILayout) -> None:
         layout.prop(self, "face")
-        layout.prop(self, "use_sound")
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -184,7 +195,7 @@ class LOOKALIKE_OT_track_video(_Keying, FromFiles, OnAvatar, Operator):
         wait = bpy.app.background  # a script without a window has nothing else to do, and no timers
         job = api.track_video(path, self.chosen(), face=face, sound=self.use_sound, wait=wait, **self.keying())
         if wait:
-            return self.pass_on(job.report.summary())
+            return self.tell_report(path, job.report)
         return self.tell("Tracking {name}: progress and Cancel are in the panel", name=path.name)
 
 

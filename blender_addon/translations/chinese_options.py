@@ -88,7 +88,6 @@ OPTIONS = {
     ),
     "Sound": "声音",
     "Add the recording to the sequencer, so that it is heard while playing and scrubbing": "将录音添加到序列编辑器，播放和拖动时可听到",
-    "Add the video's sound to the sequencer": "将视频的声音添加到序列编辑器",
     "Sound File": "声音文件",
     "Empty takes the sound or video of the same name beside the file, if there is one": "留空则使用文件旁同名的声音或视频（若有）",
     "FLAME Map": "FLAME 映射",
