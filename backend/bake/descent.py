@@ -1,4 +1,8 @@
-"""One level descends to the refined pictures: sweeps bring the colours near, then all unknowns go together; held-out frames decide."""
+"""One level descends to the refined pictures, and held-out frames decide on every turn.
+
+Sweeps bring the colours near; colours and geometry that all faces share descend; patterns that follow the face are guessed from what is
+left, as much as held-out frames agree with; then everything descends together.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,19 @@ from backend.personalize.photometric_loss import photometric_loss
 from backend.personalize.photometric_splats import Unknowns
 from backend.protocol.avatar import F32
 
-from .basis import Colors, first_guess
+from .basis import RIDGES, Colors, first_guess
 from .level import BakedLevel
 
 GEOMETRY = ("shift", "turn", "stretch", "fade")
 COLOR_RATES = {"tint": 0.01, "patterns": 0.01, "mixing": 0.002}
 PATTERN_PULL = 0.02
 """Weight of the patterns' mean square: what no frame asks for does not grow."""
+FIRST_SHARE = 0.25
+"""Part of the steps without patterns: what they are to explain must not be what any face shares."""
 SWEEPS = 2
 """Passes over all frames that bring the colours near before the descent."""
+TELLING = 0.05
+"""dB by which the first guess of patterns must help held-out frames, or colours do not follow the face at all."""
 SWEEP_SHARE = 0.1
 """Part of a level's time that a pass takes."""
 VERDICTS, PATIENCE = 12, 4
@@ -67,10 +75,14 @@ class Descent:
 
     def run(self, steps: int) -> State:
         """The best state by the held-out frames. A listener's `Enough` ends the work with the best so far."""
+        first = steps if not self.patterns else max(1, round(FIRST_SHARE * steps))
         try:
-            colors = self._swept()
-            self._keep(self._judged(self.level.zero(), colors, 0))
-            self._descend(steps, colors)
+            swept = self._swept()
+            self._keep(self._judged(self.level.zero(), swept, 0))
+            self._descend(range(first), steps, self.best, ("tint",))
+            if first < steps:
+                found = self._patterned()
+                self._descend(range(first, steps), steps, found, self._free(found))
         except Enough:
             self.ended = STOPPED
         self.ended = self.ended or f"all {steps} steps were taken"
@@ -88,40 +100,58 @@ class Descent:
         return better
 
     def _swept(self) -> Colors:
-        """Colours near the pictures by sweeps over all frames, and patterns from what is left."""
+        """Colours near the pictures, whatever the face, by sweeps over all frames."""
         level, colors = self.level, self.best.colors
         for sweep in range(SWEEPS):
-            told = self._spread(colors, sweep)
+            told = self._spread(level.zero(), colors, SWEEP_SHARE * sweep)
             total = torch.stack([change * share[:, None] for change, share in told]).sum(0)
             shares = torch.stack([share for _, share in told]).sum(0)
             colors = replace(colors, tint=colors.tint + level.movable * total / shares.clamp_min(1e-3)[:, None])
-        if not self.patterns:
-            return colors
-        told = self._spread(colors, SWEEPS)
-        own = None if self.mixing is None else colors.mixing
-        changes, shares = [change for change, _ in told], [share for _, share in told]
-        tint, patterns, mixing = first_guess(changes, shares, level.values[: level.count], self.patterns, own)
-        patterns = patterns * level.movable[..., None]
-        patterns[level.head :] = 0
-        return Colors(colors.tint + level.movable * tint, patterns, mixing)
+        return colors
 
-    def _spread(self, colors: Colors, sweep: int) -> list[tuple[Tensor, Tensor]]:
+    def _patterned(self) -> State:
+        """The best state with patterns from what it leaves, held back as held-out frames like it; without, where they like none."""
+        level, plain = self.level, self.best
+        learned = slice(level.count)
+        for sweep in range(SWEEPS):
+            best = self.best
+            told = self._spread(best.unknowns, best.colors, SWEEP_SHARE * SWEEPS)
+            changes, shares = [change for change, _ in told], [share for _, share in told]
+            own = best.colors.mixing if sweep or self.mixing is not None else None
+            for ridge in RIDGES:
+                patterns, mixing = first_guess(changes, shares, level.values[learned], level.views[learned], self.patterns, own, ridge)
+                patterns = patterns * level.movable[..., None]
+                patterns[level.head :] = 0
+                total = patterns + best.colors.patterns if sweep else patterns
+                self._keep(self._judged(best.unknowns, Colors(best.colors.tint, total, mixing), len(self.losses)))
+            if self.best.held_out - plain.held_out < TELLING:
+                self.best = plain
+                break
+        return self.best
+
+    def _free(self, state: State) -> tuple[str, ...]:
+        """Colours that go on: patterns where there are any, and their mixing where no other level has fixed it."""
+        if not state.colors.patterns.any():
+            return ("tint",)
+        return ("tint", "patterns") if self.mixing is not None else ("tint", "patterns", "mixing")
+
+    def _spread(self, unknowns: Unknowns, colors: Colors, done: float) -> list[tuple[Tensor, Tensor]]:
         told = []
         for i in range(self.level.count):
-            self.report(SWEEP_SHARE * (sweep + i / self.level.count), "colours")
-            told.append(self.level.spread(i, colors))
+            self.report(done + SWEEP_SHARE * i / self.level.count, "colours")
+            told.append(self.level.spread(i, unknowns, colors))
         return told
 
-    def _descend(self, steps: int, colors: Colors) -> None:
+    def _descend(self, span: range, steps: int, start: State, free: tuple[str, ...]) -> None:
+        """Some of all the steps, from a state on."""
         level = self.level
-        unknowns = level.zero()
-        free = ("tint", "patterns", *(() if self.mixing is not None else ("mixing",))) if self.patterns else ("tint",)
+        unknowns, colors = start.unknowns.copy().map(lambda t: t.requires_grad_()), start.colors.copy()
         for name in free:
             getattr(colors, name).requires_grad_()
         optimizer = _adam(unknowns, colors, free)
         order, pause, waited = turns(level.count), max(1, steps // VERDICTS), 0
         before = SWEEP_SHARE * (SWEEPS + 1)
-        for step in range(steps):
+        for step in span:
             self.report(before + (1 - before) * step / steps, f"step {step} of {steps}")
             loss = self._loss(next(order), unknowns, colors)
             value = float(loss.detach())
@@ -130,10 +160,10 @@ class Descent:
                 return
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            schedule(optimizer, step / steps)
+            schedule(optimizer, (step - span.start) / len(span))
             optimizer.step()
             self.losses.append(value)
-            if (step + 1) % pause == 0 or step + 1 == steps:
+            if (step + 1 - span.start) % pause == 0 or step + 1 == span.stop:
                 waited = 0 if self._keep(self._judged(unknowns, colors, step + 1)) else waited + 1
                 if waited >= PATIENCE:
                     self.ended = f"held-out frames got no better for {waited * pause} steps"
@@ -147,7 +177,7 @@ class Descent:
         loss = loss + SILHOUETTE * ((coverage - seen.matte).abs() * seen.weight).sum() / seen.weight.sum().clamp(min=1)
         for name in GEOMETRY:
             loss = loss + PULL[name] * (getattr(unknowns, name) ** 2).mean()
-        return loss + (PATTERN_PULL * (colors.patterns**2).mean() if self.patterns else 0)
+        return loss + PATTERN_PULL * (colors.patterns**2).mean()
 
 
 def _adam(unknowns: Unknowns, colors: Colors, free: tuple[str, ...]) -> torch.optim.Adam:

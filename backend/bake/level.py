@@ -21,6 +21,7 @@ from backend.protocol.color_basis import ColorBasis
 from backend.splats.rasterization import rasterization
 
 from .basis import Colors, as_patterns
+from .plan import PITCH, YAW
 from .shots import Shot
 
 SEEN = 0.05
@@ -60,12 +61,15 @@ class BakedLevel:
         basis = ColorBasis(controls, np.zeros((1, len(controls)), np.float32))
         rows = [basis.values(avatar.rig.joint_names, p.driver.expression, p.driver.pose) for p in self.pictures]
         self.values = torch.tensor(np.stack(rows), device=self.device)
+        yaw, pitch = (np.array([getattr(s.frame, name) for s in shots], np.float32) for name in ("yaw", "pitch"))
+        views = np.stack([yaw / YAW, pitch / PITCH, (yaw / YAW) ** 2], 1)
+        self.views = torch.tensor(views, device=self.device)
         may = np.ones(len(avatar.splats(level)), np.float32)
         may[self.head :] = float(shoulders)
         self.cloud = self._cloud(may)
         self.rgb = torch.tensor(self.cloud.rest.rgb, device=self.device)
         plain = Colors.zero(len(may), torch.zeros(1, len(controls), device=self.device))
-        shown = torch.stack([self.spread(i, plain)[1] for i in range(self.count)]).sum(0)
+        shown = torch.stack([self.spread(i, self.zero(), plain)[1] for i in range(self.count)]).sum(0)
         self.free = may * (shown.cpu().numpy() > SEEN)
         self.cloud, self._posed = self._cloud(self.free), {}
         self.movable = torch.tensor(self.free, device=self.device)[:, None]
@@ -97,15 +101,15 @@ class BakedLevel:
         )  # fmt: skip
         return image[0], alpha[0, ..., 0]
 
-    def spread(self, index: int, colors: Colors) -> tuple[Tensor, Tensor]:
+    def spread(self, index: int, unknowns: Unknowns, colors: Colors) -> tuple[Tensor, Tensor]:
         """What a picture's residual says of each splat's colour [N, 3], and how many pixels of it the picture shows [N]."""
-        posed, seen = self.posed(index), self.seen[index]
-        opacity = torch.tensor(self.cloud.rest.opacity, device=self.device)
-        own = (self.rgb + colors.change(self.values[index])).clamp_min(0)
+        seen, (height, width) = self.seen[index], self.seen[index].size
+        with torch.no_grad():
+            position, rotation, scale, opacity, _ = self.cloud.refined(self.posed(index), unknowns, None)
+            own = (self.rgb + colors.change(self.values[index])).clamp_min(0)
         four = torch.cat([own, torch.ones(len(own), 1, device=self.device)], 1).requires_grad_()
-        (height, width) = seen.size
         camera = (seen.view[None], seen.intrinsics[None], width, height)
-        image, _, _ = rasterization(posed.position, posed.rotation, posed.scale, opacity, four, *camera, eps2d=seen.blur)
+        image, _, _ = rasterization(position, rotation, scale, opacity, four, *camera, eps2d=seen.blur)
         residual = torch.cat([seen.image - image[0, ..., :3].detach(), torch.ones_like(image[0, ..., :1])], 2) * seen.weight[..., None]
         (gradient,) = torch.autograd.grad((image[0] * residual).sum(), four)
         share = gradient[:, 3]

@@ -62,7 +62,7 @@ def refiner(avatar) -> KnownRefiner:
 
 @pytest.fixture(scope="module")
 def baked(avatar, refiner):
-    return bake(refiner, avatar, Silent(), frames=24, steps=30, patterns=4)
+    return bake(refiner, avatar, Silent(), frames=24, steps=120, patterns=4)
 
 
 def test_held_out_faces_and_views_come_near_the_refiners(baked):
