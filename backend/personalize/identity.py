@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from backend.protocol.avatar import F32
 from backend.protocol.errors import FaceError
 
 from .frames import Frame, PersonFrames
+
+if TYPE_CHECKING:
+    from backend.tracking.portrait import Portrait
 
 SHAPE_LIMIT = 6.5
 """Millimetres between neutral heads that were fitted to one frame each, above which they are two people's.
@@ -44,6 +48,25 @@ def check_one_person(frames: PersonFrames, embed: Embed | None = None) -> None:
     own = [(frame.name, frame.neutral) for frame in frames.frames if frame.neutral is not None]
     if any(not np.array_equal(neutral, own[0][1]) for _, neutral in own):
         _compare(own, shape_distance, SHAPE_LIMIT, "{:.1f} mm of shape")
+
+
+def check_portraits(portraits: Sequence[Portrait], embed: Callable[[F32], NDArray | None] | None = None) -> None:
+    """Compare several portraits by ArcFace. Without its weights nothing is told: no shape was fitted to each, and other measures
+    of single photos do not part people surely.
+
+    Args:
+        embed: unit vector of a picture's one face, or None where there is not one; by default ArcFace's, if it is there.
+    Raises:
+        FaceError: names the portrait that differs most, and by how much.
+    """
+    from .measures import arcface_embedding
+
+    if len(portraits) < 2:
+        return
+    embed = embed or arcface_embedding()
+    if embed is not None:
+        known = [(p.name, vector) for p in portraits[:LOOKED_AT] if (vector := embed(p.image)) is not None]
+        _compare(known, lambda a, b: 1 - float(np.dot(a, b)), EMBEDDING_LIMIT, "{:.2f} of ArcFace's distance")
 
 
 def _compare(known: Sequence[tuple[str, NDArray]], distance: Callable[[NDArray, NDArray], float], limit: float, unit: str) -> None:

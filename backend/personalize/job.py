@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backend.models.interface import Listener
-from backend.protocol.adapters import add, difference
+from backend.protocol.adapters import add, difference, switch
 from backend.protocol.avatar import Adapter, Avatar
 from backend.protocol.errors import LookalikeError
 
@@ -101,23 +101,44 @@ def refine_splats(
     watch = (lambda course: show(draw_curve(course))) if show is not None else None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = refine(avatar, Anatomy.of(rig), pictures, _Part(listener, TRACKING, 1.0), wish.steps, device, watch=watch)
-    adapter = Adapter(
-        name=_name(files),
-        kind="photometric",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        enabled=True,
-        facts={
-            **_facts(found.course, found.held_out, [p.name for p in pictures], wish.steps),
-            "sources": [{"name": name, "sha256": sha256(data).hexdigest()} for name, data in files],
-            "consent": wish.consent or "not stated",
-        },
-        levels=difference(avatar.lods, found.avatar.lods),
-    )
+    facts = _facts(found.course, found.held_out, [p.name for p in pictures], wish.steps)
+    adapter = _adapter("photometric", files, wish, facts, difference(avatar.lods, found.avatar.lods))
     return Personalized(add(avatar, adapter), draw_curve(found.course), tuple(warnings))
 
 
-METHODS: dict[str, dict[str, Method]] = {"projection": {"refine": refine_splats}}
+def tune_network(
+    avatar: Avatar, files: Sequence[File], wish: Wish, rig: Rig, tracker: Tracker, listener: Listener
+) -> Personalized:  # fmt: skip
+    """FFAvatar's third stage (see `ffavatar`) as an adapter. It stands for itself: an earlier one of its kind is switched off."""
+    from .curve import draw_curve
+    from .ffavatar import KIND, tuned_difference
+    from .ffavatar_photos import tune
+
+    show = getattr(listener, "curve", None)
+    watch = (lambda course: show(draw_curve(course))) if show is not None else None
+    loading, learning = _Part(listener, 0.0, TRACKING), _Part(listener, TRACKING, 1.0)
+    tuned, shots, warnings = tune(avatar, files, wish.faces, wish.steps, wish.size, rig, tracker, loading, learning, watch)
+    facts = _facts(tuned.course, tuned.held_out, [shot.name for shot in shots], wish.steps)
+    for earlier in [a.name for a in avatar.adapters if a.kind == KIND and a.enabled]:
+        avatar = switch(avatar, earlier, False)
+        warnings.append(f"the adapter {earlier} was switched off: both change the network that made the avatar")
+    adapter = _adapter(KIND, files, wish, facts, tuned_difference(avatar, tuned))
+    return Personalized(add(avatar, adapter), draw_curve(tuned.course), tuple(warnings))
+
+
+METHODS: dict[str, dict[str, Method]] = {"projection": {"refine": refine_splats}, "ffavatar": {"tune": tune_network}}
 """Model -> what adapts its avatars, by the method's name; the first one is the default."""
+
+
+def _adapter(
+    kind: str, files: Sequence[File], wish: Wish, facts: dict[str, object], levels: tuple[dict[str, np.ndarray], ...]
+) -> Adapter:  # fmt: skip
+    told = {
+        **facts,
+        "sources": [{"name": name, "sha256": sha256(data).hexdigest()} for name, data in files],
+        "consent": wish.consent or "not stated",
+    }
+    return Adapter(_name(files), kind, datetime.now(UTC).isoformat(timespec="seconds"), True, told, levels)
 
 
 def _facts(course: Course, held_out: str, photos: list[str], steps: int) -> dict[str, object]:

@@ -23,11 +23,12 @@ class Crop:
     """One portrait for the network.
 
     Attributes:
-        image: [1, 3, s, s] the person on black, 0..1.
+        image: [1, 3, s, s] the person on black, 0..1. matte: [1, 1, s, s].
         box: x0, y0, x1, y1 of the square in the portrait, pixels. size: width and height of the portrait.
     """
 
     image: Float[Tensor, "1 3 s s"]
+    matte: Float[Tensor, "1 1 s s"]
     box: tuple[int, int, int, int]
     size: tuple[int, int]
 
@@ -38,7 +39,8 @@ class Crop:
         anywhere = Driver({}, np.zeros((1, 3), np.float32), np.eye(4, dtype=np.float32), np.eye(3, dtype=np.float32), (width, height))
         view = View.of(portrait, anywhere)  # its camera is not read
         picture = np.clip(view.foreground * view.matte[..., None], 0, 1).astype(np.float32)
-        return Crop(torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous(), view.box, (width, height))
+        image = torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous()
+        return Crop(image, torch.from_numpy(view.matte)[None, None], view.box, (width, height))
 
     def driver(self, estimate: RigEstimate, names: tuple[str, ...]) -> Driver:
         """How the rig stands in the portrait, with the network's long lens over its square.

@@ -24,8 +24,7 @@ from backend.tracking.portrait import Portrait
 from .checkpoint import load_network
 from .network import FFAvatarNetwork, Glimpse, Identity
 from .photo import Crop
-from .rig_estimator import RigEstimate
-from .sitting import network_mark, remembered, stored
+from .sitting import moved, network_mark, remembered, stored
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ class FFAvatar:
         listener.progress(0.6, "fuse", f"{len(glimpses)} photo{'s' * (len(glimpses) > 1)} into one head")
         warnings = facts["warnings"]
         assert isinstance(warnings, list)
-        identity = network.fuse([_moved(glimpse, _device(network)) for glimpse in glimpses])
+        identity = network.fuse([moved(glimpse, _device(network)) for glimpse in glimpses])
         baked = baked_rig(rig, identity)
         listener.rig(baked)
         shoulders = bust_splats(baked, network, identity)
@@ -198,12 +197,6 @@ def _within_memory(network: FFAvatarNetwork, identity: Identity, level: int, war
         warnings.append(f"the GPU has no memory for level of detail {level}: the avatar has levels 0 to {level - 1}")
         logger.warning(warnings[-1])
         return None
-
-
-def _moved(glimpse: Glimpse, device: torch.device) -> Glimpse:
-    rig = glimpse.rig
-    parts = (part.to(device) for part in (rig.shape, rig.confidence, rig.expression, rig.pose, rig.camera))
-    return Glimpse(glimpse.tokens.to(device), RigEstimate(*parts))
 
 
 def _device(network: FFAvatarNetwork) -> torch.device:

@@ -67,6 +67,13 @@ def remembered(avatar: Avatar, config: FFConfig, mark: F32) -> list[Glimpse]:
     return [Glimpse(torch.from_numpy(own)[None], estimate) for own, estimate in zip(tokens, estimates, strict=True)]
 
 
+def moved(glimpse: Glimpse, device: torch.device) -> Glimpse:
+    """A glimpse on another device."""
+    rig = glimpse.rig
+    parts = (part.to(device) for part in (rig.shape, rig.confidence, rig.expression, rig.pose, rig.camera))
+    return Glimpse(glimpse.tokens.to(device), RigEstimate(*parts))
+
+
 def _flat(rig: RigEstimate) -> Tensor:
     return torch.cat([rig.shape, rig.confidence, rig.expression, rig.pose.flatten(1), rig.camera.flatten(1)], 1)
 
