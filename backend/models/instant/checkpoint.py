@@ -91,7 +91,7 @@ def _possible(stated: Mapping[str, int], encoders: int) -> bool:
     positive = [value for key, value in stated.items() if key not in ("levels", "encoder")]
     if not 0 <= stated["levels"] <= LARGEST_LEVEL or not 0 <= stated["encoder"] < encoders or min(positive) < 1 or max(positive) > LARGEST:
         return False
-    divisible = (("planes", 8), ("rays", 1 << stated["levels"]), ("dim", stated["heads"]), ("dim", 4), ("hidden", 8), ("picture", PATCH))
+    divisible = (("planes", 8), ("rays", 1 << stated["levels"]), ("dim", stated["heads"]), ("dim", 16), ("hidden", 8), ("picture", PATCH))
     return all(stated[key] % divisor == 0 for key, divisor in divisible)
 
 

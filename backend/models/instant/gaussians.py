@@ -14,7 +14,7 @@ REACH = 0.25
 """World units (5 cm) that a Gaussian may lie from its point along each axis: an open jaw moves a chin by 4."""
 LARGEST = 2.5
 """Standard deviation that a Gaussian may have, in distances between rays."""
-PRIOR, RIM, LEAST, MOST = 12.0, 0.95, -4.5, 2.0
+PRIOR, RIM, LEAST, MOST = 6.0, 0.95, -4.0, 2.0
 """Before anything is learned, opacity is that of a ball the size of a head: logit PRIOR (RIM - r), within LEAST..MOST. Ours: from
 fog the same rays learn slowly, and from nothing not at all."""
 

@@ -88,7 +88,7 @@ class InstantAvatar(nn.Module):
         """
         if image.shape[-1] != self.picture:
             image = functional.interpolate(image, (self.picture, self.picture), mode="bilinear", antialias=True)
-        return self.lifter(self.encoder(image), camera, self.ball)
+        return self.lifter(self.encoder(image), image, camera, self.ball)
 
     def code(self, image: Float[Tensor, "b 3 h w"], camera: Float[Tensor, "b 3 4"]) -> Float[Tensor, "b k"]:
         """Motion code of a driver's picture."""

@@ -15,6 +15,8 @@ import av
 import av.error
 import cv2
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from PIL import Image
 from platformdirs import user_cache_dir
 
@@ -34,7 +36,7 @@ from .view import DataError, View, pose_head
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 STORED = 512
 """Side of the kept pictures, pixels."""
-FORMAT = 1
+FORMAT = 2
 FEWEST = 2
 MAX_SIDE = 1280
 MAX_VIDEOS = 100_000
@@ -170,9 +172,7 @@ def _spread(path: Path, count: int) -> list[F32]:
             stream = container.streams.video[0]
             length = container.duration or 0
             for index in range(count):
-                if length:
-                    container.seek(int(length * (index + 0.5) / count))
-                frame = next(container.decode(stream), None)
+                frame = _at(container, stream, length * (index + 0.5) / count) if length else next(container.decode(stream), None)
                 if frame is None:
                     break
                 scale = min(1.0, MAX_SIDE / max(frame.width, frame.height))
@@ -183,6 +183,18 @@ def _spread(path: Path, count: int) -> list[F32]:
         if not pictures:
             raise DataError(f"{path.name}: not a video that can be read ({error.strerror or error})") from error
     return pictures
+
+
+def _at(container: InputContainer, stream: VideoStream, microseconds: float) -> av.VideoFrame | None:
+    """The frame that is shown at a time: a seek ends at the key frame before it, which may be the first of the whole video."""
+    start = container.start_time or 0
+    container.seek(int(start + microseconds))
+    shown: av.VideoFrame | None = None
+    for frame in container.decode(stream):
+        if shown is not None and frame.time is not None and frame.time > (start + microseconds) / av.time_base:
+            break
+        shown = frame
+    return shown
 
 
 def _read(file: Path) -> _Measured:

@@ -97,8 +97,8 @@ def check_sizes(sizes: InstantConfig) -> None:
         problems.append("model.planes must be a multiple of 8")
     if sizes.rays % (1 << sizes.levels) or sizes.rays < 4 << sizes.levels:
         problems.append(f"model.rays must be a multiple of {1 << sizes.levels} and at least {4 << sizes.levels}")
-    if sizes.dim % sizes.heads or sizes.dim % 4:
-        problems.append("model.dim must be a multiple of 4 and of model.heads")
+    if sizes.dim % sizes.heads or sizes.dim % 16:
+        problems.append("model.dim must be a multiple of 16 and of model.heads")
     if sizes.hidden % 8:
         problems.append("model.hidden must be a multiple of 8")
     if min(sizes.basis, sizes.code, sizes.layers) < 1 or sizes.driver < 32:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,15 @@ from PIL import Image
 
 from backend.protocol.avatar import F32
 from backend.protocol.avatar_file import write_atomically
-from backend.protocol.errors import AvatarFileError
+from backend.protocol.errors import AvatarFileError, ImageError
+from backend.splats import write_video
 from backend.training.data.vhap import DEPTH_UNIT, TRANSFORMS
 from backend.training.data.view import DataError, View
 
 from .footage import SyntheticHeads
 
 SHEET_PEOPLE, SHEET_FRAMES, SHEET_TILE = 8, 6, 192
+VIDEO_FPS = 10.0
 _TO_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
@@ -58,6 +60,35 @@ def write_heads(heads: SyntheticHeads, folder: Path, report: Callable[[int, int]
     except (OSError, AvatarFileError) as error:
         raise DataError(f"{folder}: cannot be written ({error})", "choose another folder, or make room") from error
     return folder / "sheet.png"
+
+
+def write_videos(heads: SyntheticHeads, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
+    """``PERSON.mp4`` of each person: a folder for sets of kind ``videos``, as a teacher's frames would be.
+
+    Frames are those of `write_heads`, each with another expression and camera: to learn from, not to watch.
+
+    Returns:
+        The files.
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    total, done, files = sum(heads.frames(person) for person in range(len(heads.people))), 0, []
+
+    def frames(person: int) -> Iterator[F32]:
+        nonlocal done
+        for frame in range(heads.frames(person)):
+            yield heads.view(person, frame).image
+            done += 1
+            report(done, total)
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for person, name in enumerate(heads.people):
+            files.append(folder / f"{name}.mp4")
+            write_video(files[-1], frames(person), VIDEO_FPS, quality=12)
+    except (OSError, ImageError) as error:
+        raise DataError(f"{folder}: cannot be written ({error})", "choose another folder, or make room") from error
+    return files
 
 
 def _write_frame(place: Path, frame: int, view: View, heads: SyntheticHeads) -> dict[str, object]:
