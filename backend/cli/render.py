@@ -13,7 +13,7 @@ from backend.protocol.avatar import Avatar
 from backend.protocol.avatar_file import read_avatar
 from backend.protocol.errors import LookalikeError
 
-from .output import Assignment, Numbers, TerminalListener, check_target, emit, json_option
+from .output import Assignment, Numbers, Range, TerminalListener, check_target, emit, json_option
 
 if TYPE_CHECKING:
     from backend.protocol.avatar import F32
@@ -33,7 +33,11 @@ VIDEOS = (".mp4",)
 @click.option("--jaw", type=float, default=0.0, help="Opening of the jaw joint, degrees.")
 @click.option("--background", default="white", show_default=True, help="Colour as white or #808080, or transparent.")
 @click.option("--turntable", type=click.IntRange(2, 2000), help="So many pictures of one swing of the head, into a folder or MP4.")
-@click.option("--refined", is_flag=True, help="The refiner's picture, on black: avatars of --model omg, with its weights.")
+@click.option(
+    "--refined", is_flag=True, help="The refiner's picture, on black or transparent: avatars of gagavatar, omg, ..., with its weights."
+)
+@click.option("--motion", type=click.Path(path_type=Path), help="Frames of a .motion (track, or Blender's Export Motion), into a folder.")
+@click.option("--frames", type=Range(), help="Of the motion, as 0:48; by default all.")
 @click.option("--sheet", is_flag=True, help="A contact sheet of views and expressions instead.")
 @json_option
 def render(
@@ -48,15 +52,21 @@ def render(
     background: str,
     turntable: int | None,
     refined: bool,
+    motion: Path | None,
+    frames: range | None,
     sheet: bool,
     as_json: bool,
 ) -> None:
-    """Picture or turntable of an avatar."""
+    """Picture, turntable or performance of an avatar."""
+    first = next(iter(yaw))
     if refined and (sheet or turntable is not None):
         raise click.UsageError("--refined draws pictures; give several with --yaw")
+    if motion is not None and (sheet or turntable is not None or expressions or jaw or len(yaw) > 1):
+        raise click.UsageError("--motion goes with one --yaw, and without --sheet, --turntable, --expression and --jaw")
     color = _color(background)
     suffix = output.suffix.lower()
-    _check_output(output, len(yaw) > 1 or turntable is not None, turntable is not None, sheet)
+    several = len(yaw) > 1 or turntable is not None or motion is not None
+    _check_output(output, several, turntable is not None, sheet)
     avatar = read_avatar(file)
     level = len(avatar.lods) - 1 if lod is None else lod
     with TerminalListener(file.stem, quiet=as_json) as listener:
@@ -64,7 +74,11 @@ def render(
         if sheet:
             from backend.splats import contact_sheet
 
-            written = _save({output: contact_sheet(avatar, level)})
+            written = save_pictures({output: contact_sheet(avatar, level)})
+        elif motion is not None:
+            from .sequence import render_motion
+
+            written = render_motion(avatar, file.stem, level, output, motion, frames, first, pitch, size, color, refined, listener)
         elif turntable is not None:
             written = _turntable(avatar, level, output, size, turntable, color, listener)
         else:
@@ -75,10 +89,10 @@ def render(
                 listener.progress(i / len(yaw), "render", f"yaw {angle:g}")
                 path = output / f"{file.stem}_yaw{angle:+04.0f}.png" if folder else output
                 if refined:
-                    pictures[path] = _refined(avatar, level, angle, pitch, size, dict(expressions), pose)
+                    pictures[path] = _refined(avatar, level, angle, pitch, size, dict(expressions), pose, color is None)
                 else:
                     pictures[path] = _picture(avatar, level, angle, pitch, size, dict(expressions), pose, color)
-            written = _save(pictures)
+            written = save_pictures(pictures)
     emit(as_json, {"files": [str(p) for p in written], **listener.timings()}, "\n".join(map(str, written)))
 
 
@@ -114,7 +128,7 @@ def _turntable(
     if output.suffix.lower() in VIDEOS:
         write_video(output, counted())
         return [output]
-    return [path for i, picture in enumerate(counted()) for path in _save({output / f"{i:04d}.png": picture})]
+    return [path for i, picture in enumerate(counted()) for path in save_pictures({output / f"{i:04d}.png": picture})]
 
 
 def _picture(
@@ -134,23 +148,36 @@ def _picture(
     rgb, alpha = draw(avatar, level, portrait_camera(avatar, yaw, pitch, size), expression, pose, color or (0.0, 0.0, 0.0))
     if color is not None:
         return rgb
-    straight = rgb / np.maximum(alpha, 1e-4)[..., None]  # PNG's alpha is not premultiplied
-    return np.concatenate([np.clip(straight, 0, 1), alpha[..., None]], 2).astype(np.float32)
+    return straight(rgb, alpha)
 
 
-def _refined(avatar: Avatar, level: int, yaw: float, pitch: float, size: int, expression: dict[str, float], pose: F32) -> F32:
-    """[size, size, 3] by the refiner of the model that made the avatar, enlarged or reduced from its own size."""
+def straight(rgb: F32, alpha: F32) -> F32:
+    """[H, W, 4] from a picture on black and its alpha: PNG's is not premultiplied."""
+    return np.concatenate([np.clip(rgb / np.maximum(alpha, 1e-4)[..., None], 0, 1), alpha[..., None]], 2).astype(np.float32)
+
+
+def _refined(
+    avatar: Avatar, level: int, yaw: float, pitch: float, size: int, expression: dict[str, float], pose: F32, transparent: bool
+) -> F32:
+    """[size, size, 3], or 4 where transparent, by the refiner of the model that made the avatar, resized from its own size."""
+    from backend.models.refiner import refiner_of
+    from backend.splats.render import render as draw
+
+    model = refiner_of(avatar)
+    picture = np.clip(model.refine(avatar, level, yaw, pitch, expression, pose), 0, 1)
+    if not transparent:
+        return scaled(picture, size)
+    _, coverage = draw(avatar, level, model.refined_camera(avatar, yaw, pitch), expression, pose, (0.0, 0.0, 0.0))
+    return straight(scaled(picture, size), scaled(np.maximum(coverage, picture.max(2)), size))
+
+
+def scaled(picture: F32, size: int) -> F32:
+    """A picture made `size` pixels wide."""
     import cv2
 
-    from backend.models import reconstructor
-
-    model = reconstructor(str(avatar.provenance.get("model", "projection")))
-    refine = getattr(model, "refine", None)
-    if refine is None:
-        raise LookalikeError(f"{avatar.name}: {model.name} has no refiner", "leave out --refined, or reconstruct it with --model omg")
-    picture = refine(avatar, level, yaw, pitch, expression, pose)
-    method = cv2.INTER_AREA if size < len(picture) else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, (size, size), interpolation=method), np.float32)
+    height = round(size * len(picture) / picture.shape[1])
+    method = cv2.INTER_AREA if size < picture.shape[1] else cv2.INTER_CUBIC
+    return np.clip(np.asarray(cv2.resize(picture, (size, height), interpolation=method), np.float32), 0, 1)
 
 
 def _joints(avatar: Avatar, jaw: float) -> F32:
@@ -170,7 +197,7 @@ def _color(text: str) -> tuple[float, ...] | None:
         raise LookalikeError(f"{text!r} is not a colour", "write it as white, #808080 or transparent") from error
 
 
-def _save(pictures: dict[Path, F32]) -> list[Path]:
+def save_pictures(pictures: dict[Path, F32]) -> list[Path]:
     from PIL import Image
 
     for path, picture in pictures.items():
