@@ -19,11 +19,10 @@ def show(key: str, picture: Any) -> None:
         _previews[key] = bpy.utils.previews.new()
         _previews[key].new(_NAME)
     height, width = picture.shape[:2]
-    side = max(height, width)  # an icon is drawn in a square
+    side = max(height, width)  # an icon is drawn in a square; the rows below the picture stay clear
     pixels = np.zeros((side, side, 4), np.float32)
-    top = (side - height) // 2
-    pixels[top : top + height, :width, :3] = picture[::-1] / np.float32(255)
-    pixels[top : top + height, :width, 3] = 1.0
+    pixels[side - height :, :width, :3] = picture[::-1] / np.float32(255)
+    pixels[side - height :, :width, 3] = 1.0
     preview = _previews[key][_NAME]
     preview.image_size = (side, side)
     preview.image_pixels_float.foreach_set(pixels.ravel())

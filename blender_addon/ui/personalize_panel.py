@@ -39,7 +39,7 @@ class LOOKALIKE_MT_personalize(Menu):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.operator_context = "INVOKE_DEFAULT"
-        layout.operator("lookalike.personalize", icon="MOD_FLUIDSIM")
+        layout.operator("lookalike.personalize", icon="USER")
         layout.operator("lookalike.add_person_photos", text="Add Photos or a Video...", icon="ADD")
         layout.operator("lookalike.stop_personalizing", icon="SNAP_FACE")
         layout.separator()
@@ -107,7 +107,7 @@ def _draw_wish(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: b
     row.scale_y = 1.5
     count = len(state.person_photos) or len(own)
     label = said("Personalize with {count} Files", count=count) if count > 1 else said("Personalize")
-    row.operator("lookalike.personalize", text=label, icon="MOD_FLUIDSIM", translate=False)
+    row.operator("lookalike.personalize", text=label, icon="USER", translate=False)
 
 
 def _draw_needs(layout: bpy.types.UILayout, context: bpy.types.Context, method: str) -> None:
@@ -133,7 +133,8 @@ def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: LOOKALIK
         draw_wrapped(box, context, "Keeping the best so far. Cancel again to drop it")
     curve = curve_picture.icon(job.name)
     if curve:
-        box.template_icon(icon_value=curve, scale=8.0)
+        width = context.region.width / (context.preferences.system.ui_scale or 1.0)
+        box.template_icon(icon_value=curve, scale=max(5.0, min(14.0, width / 20 - 4)))
 
 
 def _draw_adapters(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: bpy.types.Collection, adapters: list) -> None:
@@ -155,10 +156,10 @@ def _draw_adapters(layout: bpy.types.UILayout, context: bpy.types.Context, avata
         for operator, icon in (("merge_adapter", "AUTOMERGE_ON"), ("save_adapter", "FILE_TICK"), ("remove_adapter", "X")):
             row.operator(f"lookalike.{operator}", text="", icon=icon, emboss=False).adapter = adapter.name
         kind = said(KINDS.get(adapter.kind, adapter.kind))
-        gain = "" if adapter.gain is None else f"   {adapter.gain:+.2f} dB"
+        gain = "" if adapter.gain is None else f"{adapter.gain:+.2f} dB  "
         facts = column.row()
         facts.active = adapter.enabled
-        facts.label(text=f"{kind}{gain}", icon="BLANK1", translate=False)
+        facts.label(text=f"{gain}{kind}", icon="BLANK1", translate=False)
 
 
 CLASSES = (LOOKALIKE_UL_person_photos, LOOKALIKE_MT_personalize, LOOKALIKE_PT_personalize)

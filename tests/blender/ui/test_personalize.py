@@ -446,7 +446,7 @@ def test_operator_takes_what_the_panel_says(panel, photo, pump: Pump) -> None:
     assert (facts["steps"], facts["consent"], facts["method"], facts["photos"]) == (3, "Ada", "refine", ["front.jpg", "left.jpg"])
     lines = drawn(panel)
     assert "label front" in lines
-    assert any(line.startswith("label Refinement") and "+0.03 dB" in line for line in lines)
+    assert "label +0.03 dB  Refinement" in lines
     assert [line.split()[1] for line in lines if "_adapter" in line] == [
         f"lookalike.{each}_adapter" for each in ("load", "switch", "merge", "save", "remove")
     ]

@@ -157,6 +157,30 @@ def drag(x: float, y: float, dx: float, dy: float, button: str = "MIDDLEMOUSE") 
     yield 0.3
 
 
+def press_button(operator: str, across: float = 0.5, start: float = 1.0) -> Steps:
+    """Find a button of the sidebar as a user would, by reading: Ctrl+C over a button copies what it does.
+
+    Args:
+        across: where to look, 0 at the sidebar's left and 1 at its right.
+        start: from which height on downwards, 1 at its top.
+    """
+    ui = region("UI")
+    x = ui.x + (ui.width - 24) * across
+    for y in range(ui.y + int(start * ui.height) - 10, ui.y + 10, -9):
+        bpy.context.window_manager.clipboard = ""
+        yield from move(x, y)
+        event("C", "PRESS", x, y, ctrl=True)
+        yield 0.1
+        event("C", "RELEASE", x, y)
+        yield 0.1
+        if operator in bpy.context.window_manager.clipboard:
+            yield from click(x, y)
+            findings.setdefault("pressed", []).append(operator)
+            return
+    screenshot("button_not_found")
+    raise LookupError(f"no button for {operator} in the sidebar")
+
+
 def plain_view() -> None:
     """Only what is under test: no grid, axes, cursor or gizmos (Mesa's Vulkan draws the floor grid corrupt)."""
     overlay = space().overlay

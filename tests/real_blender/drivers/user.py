@@ -11,7 +11,23 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import bpy
 from avatar_scene import PACKAGE, empty_scene, hide_rig, look_at, part, settle, uploads
-from driving import ARGUMENTS, HERE, OUT, Steps, click, event, findings, move, press, region, region_box, screenshot, space, start, window
+from driving import (
+    ARGUMENTS,
+    HERE,
+    OUT,
+    Steps,
+    click,
+    findings,
+    move,
+    press,
+    press_button,
+    region,
+    region_box,
+    screenshot,
+    space,
+    start,
+    window,
+)
 
 PATIENCE = 240.0
 
@@ -52,25 +68,6 @@ def open_sidebar() -> Steps:
     yield 0.7
     findings["tab"] = region("UI").active_panel_category
     screenshot("sidebar")
-
-
-def press_button(operator: str) -> Steps:
-    """Find the button as a user would, by reading: Ctrl+C over a button copies what it does."""
-    ui = region("UI")
-    x = ui.x + (ui.width - 24) * 0.5
-    for y in range(ui.y + ui.height - 10, ui.y + 10, -9):
-        bpy.context.window_manager.clipboard = ""
-        yield from move(x, y)
-        event("C", "PRESS", x, y, ctrl=True)
-        yield 0.1
-        event("C", "RELEASE", x, y)
-        yield 0.1
-        if operator in bpy.context.window_manager.clipboard:
-            yield from click(x, y)
-            findings.setdefault("pressed", []).append(operator)
-            return
-    screenshot("button_not_found")
-    raise LookupError(f"no button for {operator} in the sidebar")
 
 
 def watch_job() -> Steps:
