@@ -486,6 +486,38 @@ def paste_face(avatar: bpy.types.Collection, flipped: bool = False, strength: fl
     write_face(avatar, mirrored(pose, armature) if flipped and armature is not None else pose, strength)
 
 
+def export_motion(path: PathLike, avatar: bpy.types.Collection | None = None, first: int | None = None, last: int | None = None) -> Path:
+    """Write what an avatar's face does on each frame to a .motion file, for `lookalike render --motion`.
+
+    Args:
+        avatar: the active one by default. first, last: frames; the scene's range by default.
+    Raises:
+        LookalikeError: no frames, an avatar that lost a part, or a folder that cannot be written.
+    """
+    from .interchange import export_motion as write
+
+    return write(avatar or _active(), bpy.path.abspath(os.fspath(path)), first, last)
+
+
+def import_refined(
+    path: PathLike, avatar: bpy.types.Collection | None = None, start: int | None = None, plane: bool = False, use: bool = True
+) -> bpy.types.Object:
+    """Frames of `lookalike render --refined --motion` before a camera that sees the avatar as they do. Returns the camera.
+
+    Args:
+        path: NAME.sequence.json beside the pictures.
+        avatar: the active one by default.
+        start: the scene's frame of the first picture; the scene's first by default.
+        plane: also a plane in the scene that shows the pictures and renders.
+        use: make it the scene's camera, with the resolution of the pictures.
+    Raises:
+        LookalikeError: no such sequence, or an avatar that lost its rig.
+    """
+    from .interchange import add_refined_sequence
+
+    return add_refined_sequence(avatar or _active(), bpy.path.abspath(os.fspath(path)), start, plane, use)
+
+
 def import_motion(
     path: PathLike,
     avatar: bpy.types.Collection | None = None,

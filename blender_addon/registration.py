@@ -18,7 +18,7 @@ from .editing import panels as edit_panels
 from .editing import settings as edit_settings
 from .interchange import assets, drop
 from .interchange import operators as interchange_operators
-from .operators import animation, avatars, files, live, motion, personalize, photos
+from .operators import animation, avatars, files, live, motion, personalize, photos, refined
 from .operators import backend as backend_operators
 from .operators import jobs as job_operators
 from .operators import rendering as rendering_operators
@@ -51,6 +51,7 @@ CLASSES: tuple[type, ...] = (
     *edit_operators.CLASSES,
     *edit_panels.CLASSES,
     *rendering_operators.CLASSES,
+    *refined.CLASSES,
     *render_panel.CLASSES,
     *menus.CLASSES,
 )

@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from .cloud_objects import cloud_object, read_cloud_object
     from .exporting import export_glb, export_lam, export_sequence, export_splats
     from .importing import attach_to_head, detach, import_lam, import_splats
+    from .motion_export import export_motion
     from .posed import posed_cloud, posed_splats
+    from .refined_sequence import add_refined_sequence
     from .sequences import import_sequence
 
 __all__ = [
+    "add_refined_sequence",
     "attach_to_head",
     "cloud_object",
     "detach",
     "export_glb",
     "export_lam",
+    "export_motion",
     "export_sequence",
     "export_splats",
     "import_lam",
@@ -37,7 +41,9 @@ _HOMES = {
     "cloud_objects": "cloud_object read_cloud_object",
     "exporting": "export_glb export_lam export_sequence export_splats",
     "importing": "attach_to_head detach import_lam import_splats",
+    "motion_export": "export_motion",
     "posed": "posed_cloud posed_splats",
+    "refined_sequence": "add_refined_sequence",
     "sequences": "import_sequence",
 }
 """Module -> the public names that it defines; loaded when first used, so that registering does not wait for numpy."""

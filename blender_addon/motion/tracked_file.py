@@ -46,3 +46,34 @@ def read_tracked(data: bytes, source: str, fps: float = 0.0) -> Take:
         raise MotionError(f"{source}: not a valid motion file ({error})", "track the video again") from error
     wide = (values.astype(np.float64), joints, pose.astype(np.float64), cameras.astype(np.float64))
     return tracked_take(source, names, *wide, tracked.astype(bool), rate, warnings)
+
+
+def write_tracked(
+    names: tuple[str, ...], values: np.ndarray, joints: tuple[str, ...], pose: np.ndarray, fps: float, rig_id: str, source: str
+) -> bytes:
+    """The bytes of a .motion file of a face before a camera that stands still.
+
+    Args:
+        names, values: E expressions, [T, E]. joints, pose: J joints, [T, J, 3] axis-angle in the parent's frame, radians.
+    """
+    from safetensors.numpy import save
+
+    count = len(values)
+    header = {
+        "format": FORMAT,
+        "expression_names": names,
+        "joint_names": joints,
+        "size": [1, 1],
+        "fps": fps,
+        "rig_id": rig_id,
+        "source": source,
+        "warnings": [],
+    }
+    arrays = {
+        "expression": np.ascontiguousarray(values, np.float32),
+        "pose": np.ascontiguousarray(pose, np.float32),
+        "world_to_camera": np.repeat(np.eye(4, dtype=np.float32)[None], count, 0),
+        "intrinsics": np.repeat(np.eye(3, dtype=np.float32)[None], count, 0),
+        "tracked": np.ones(count, np.bool_),
+    }
+    return save(arrays, metadata={"lookalike_motion": json.dumps(header, allow_nan=False)})

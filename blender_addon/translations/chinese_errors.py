@@ -4,6 +4,10 @@
 """
 
 ERRORS = {
+    "is no note of refined frames": "不是精修帧的说明文件",
+    "choose the NAME.sequence.json that was written with them": "请选择与其一同写出的“名称.sequence.json”",
+    "frames {a} to {b} are none, or too many": "第 {a} 至 {b} 帧没有内容，或过多",
+    "keep the pictures beside their note": "请将图片与其说明文件放在一起",
     "EEVEE of Blender 4.2.0 writes no cryptomatte: update to a later 4.2": "Blender 4.2.0 的 EEVEE 不写入 Cryptomatte：请更新到较新的 4.2",
     "{a} follows no rig mesh and stays at rest: import the avatar again": "{a} 不跟随任何绑定网格，停在静止位置：请重新导入头像",
     "{a} was edited and has {b} vertices, not {c}: its splats stay at rest": (

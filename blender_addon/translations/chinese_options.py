@@ -1,6 +1,24 @@
 """Properties, choices and tooltips of operators and settings, in Simplified Chinese."""
 
 OPTIONS = {
+    # refined frames
+    "Export Motion": "导出动作",
+    "Export Motion...": "导出动作...",
+    "Write what the face does on each frame of the scene to a .motion file, for “lookalike render --motion”": (
+        "将面部在场景每一帧的动作写入 .motion 文件，供“lookalike render --motion”使用"
+    ),
+    "Import Refined Frames": "导入精修帧",
+    "Import Refined Frames...": "导入精修帧...",
+    "Show frames of “lookalike render --refined --motion” before a camera that sees the avatar as they do": (
+        "在与其视角一致的摄像机前显示“lookalike render --refined --motion”的帧"
+    ),
+    "At the Scene's Start": "从场景起始帧开始",
+    "The first picture is on the scene's first frame": "第一张图片位于场景的第一帧",
+    "The scene's frame of the first picture": "第一张图片所在的场景帧",
+    "Plane": "平面",
+    "Also a plane in the scene that shows the pictures and renders": "同时在场景中创建一个显示图片并可渲染的平面",
+    "Use Camera": "使用摄像机",
+    "Make it the scene's camera, with the resolution of the pictures": "将其设为场景摄像机，并采用图片的分辨率",
     # face board and presets
     "Flip Face": "翻转面部",
     "Copy Face": "复制面部",

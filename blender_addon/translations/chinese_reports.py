@@ -1,6 +1,7 @@
 """What operators report, and sentences of panels, in Simplified Chinese. {places} keep their names."""
 
 REPORTS = {
+    "Refined frames lie before the camera {name}": "精修帧已放在摄像机 {name} 前",
     "{action}: {count} splats": "{action}：{count} 个泼溅点",
     "The stroke has no points": "笔画没有点",
     "The shape has no points": "形状没有点",

@@ -60,6 +60,7 @@ class LOOKALIKE_MT_motion(Menu):
         layout.operator("lookalike.import_motion", text="Import Motion...", icon="IMPORT")
         layout.operator("lookalike.track_video", text="Track Video...", icon="FILE_MOVIE")
         layout.operator("lookalike.key_performance")
+        layout.operator("lookalike.export_motion", text="Export Motion...", icon="EXPORT")
         layout.separator()
         layout.operator("lookalike.start_live")
         layout.operator("lookalike.record_live", icon="REC")
@@ -104,6 +105,7 @@ class LOOKALIKE_MT_render(Menu):
         native.operator("lookalike.use_look", text="As Blender Shows Splats").use = False
         layout.separator()
         layout.operator_menu_enum("lookalike.set_lod", "level")
+        layout.operator("lookalike.import_refined", text="Import Refined Frames...", icon="IMAGE_BACKGROUND")
         layout.operator("lookalike.set_up_layers", icon="RENDERLAYERS")
         layout.operator("lookalike.make_render_ready", icon="RENDER_ANIMATION")
 
