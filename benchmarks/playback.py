@@ -1,4 +1,4 @@
-"""Playback in Blender: rig evaluation and binding for each level, 50 animated expressions and all bones. Runs in a bpy interpreter.
+"""Playback in Blender: rig evaluation and binding, 50 keyed expressions, all bones, with face board and without. In a bpy interpreter.
 
 The alternative is how handler-evaluated face rigs do it: a Python function on frame change reads the deformed mesh,
 computes the binding in numpy (`protocol.binding.deform`) and writes the points back.
@@ -39,7 +39,7 @@ def measure() -> list[dict[str, object]]:
         wall = cpu = 0.0
         for level in avatar.splats:
             wall, cpu = frame_ms(avatar, level)
-            rows.append(row(f"rig and binding, 50 expressions: {label(avatar, level)}", wall, TARGET_MS))
+            rows.append(row(f"no face board, 50 expressions keyed: {label(avatar, level)}", wall, TARGET_MS))
         handler, handler_cpu = handler_ms(avatar)
         rows.append(against(f"the same: {label(avatar, 2)}", wall, "numpy in a frame handler", handler))
         rows.append(against(f"the same, processor time of all threads: {label(avatar, 2)}", cpu, "numpy in a frame handler", handler_cpu))

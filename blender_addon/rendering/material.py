@@ -7,7 +7,7 @@ import bpy
 from .node_building import NodeBuilder
 from .quads import CORNER, LIGHT, NORMAL, PLACE
 
-VERSION = 1
+VERSION = 2
 _VERSION_KEY = "lookalike_version"
 EMITTED, RELIT = "lookalike.splats", "lookalike.splats.relit"
 
@@ -37,13 +37,32 @@ def _build(tree: bpy.types.ShaderNodeTree, relit: bool) -> None:
     light = nodes.node("ShaderNodeAttribute", attribute_name=LIGHT)
     surface = nodes.node("ShaderNodeEmission")
     nodes.set(surface.inputs["Color"], light.outputs["Color"])
-    seen = surface.outputs[0]
-    if relit:
-        strength = nodes.separate(_attribute(nodes, PLACE))[1]
-        seen = mixed(nodes, strength, seen, lit(nodes, light.outputs["Color"]))
-    clear = nodes.node("ShaderNodeBsdfTransparent")
-    output = nodes.node("ShaderNodeOutputMaterial")
-    nodes.set(output.inputs["Surface"], mixed(nodes, _alpha(nodes, light.outputs["Alpha"]), clear.outputs[0], seen))
+    clear = nodes.node("ShaderNodeBsdfTransparent").outputs[0]
+    alpha = _alpha(nodes, light.outputs["Alpha"])
+    if not relit:
+        _output(nodes, mixed(nodes, alpha, clear, surface.outputs[0]))
+        return
+    strength = nodes.separate(_attribute(nodes, PLACE))[1]
+    seen = mixed(nodes, strength, surface.outputs[0], lit(nodes, light.outputs["Color"]))
+    _output(nodes, mixed(nodes, alpha, clear, seen), "EEVEE")
+    _output(nodes, mixed(nodes, _whole(nodes, alpha), clear, seen), "CYCLES")
+
+
+def _output(nodes: NodeBuilder, shader, target: str = "ALL") -> None:
+    output = nodes.node("ShaderNodeOutputMaterial", target=target)
+    nodes.set(output.inputs["Surface"], shader)
+
+
+def _whole(nodes: NodeBuilder, alpha):
+    """1 with probability `alpha`, else 0: each ray of Cycles meets a splat wholly or not at all.
+
+    Where a surface both lets pass and reflects, Cycles goes on with one of the two by chance, and what lies behind is missing in
+    the samples that it reflects: splats of middling opacity flicker between half and whole. Met wholly or not, each ray sees one
+    splat's full light, and only their differences are noise (stochastic transparency, Enderton et al. 2010).
+    """
+    chance = nodes.node("ShaderNodeTexWhiteNoise", noise_dimensions="3D")
+    nodes.set(chance.inputs["Vector"], nodes.node("ShaderNodeNewGeometry").outputs["Position"])
+    return nodes.math("LESS_THAN", chance.outputs["Value"], alpha)
 
 
 def _alpha(nodes: NodeBuilder, opacity):

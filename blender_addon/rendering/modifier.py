@@ -19,7 +19,7 @@ from .normals import facing_normals, local_normals
 from .quads import LINEAR, LOCAL_NORMAL, build_quads
 
 GROUP_NAME = "Lookalike Splats"
-GROUP_VERSION = 2
+GROUP_VERSION = 3
 MODIFIER_NAME = "Lookalike Render"
 _VERSION_KEY = "lookalike_render_version"
 
