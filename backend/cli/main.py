@@ -17,6 +17,7 @@ from backend.protocol.errors import LookalikeError
 COMMANDS = {
     "serve": "serve",
     "reconstruct": "reconstruct",
+    "extend": "extend",
     "personalize": "personalize",
     "adapters": "adapters",
     "bake": "bake",
@@ -44,6 +45,7 @@ COMMANDS = {
 HELP = {
     "serve": "Run the backend that Blender talks to.",
     "reconstruct": "Portraits of one person -> avatar file.",
+    "extend": "More photos into an avatar of ffavatar, without the earlier ones.",
     "personalize": "Refine an avatar by photos or a video of its person.",
     "adapters": "Refinements in an avatar file: list, switch, merge, remove.",
     "bake": "What a refiner draws -> native splats whose colours follow the face.",

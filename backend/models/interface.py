@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from backend.protocol.avatar import F32, Avatar, RigArrays, SplatArrays
 
@@ -81,5 +81,19 @@ class Refining(Protocol):
         Raises:
             RigError: an avatar without features.
             WeightsError: the weights are missing.
+        """
+        ...
+
+
+@runtime_checkable
+class Extending(Protocol):
+    """What a reconstructor may be too: one whose avatars take more photos later, without the earlier ones."""
+
+    def extend(self, avatar: Avatar, portraits: Sequence[Portrait], rig: Rig, listener: Listener) -> Avatar:
+        """The avatar with more photos of its person.
+
+        Raises:
+            RigError: an avatar that keeps nothing of its photos, or of another network or rig.
+            FaceError, WeightsError, Cancelled: as `Reconstructor.reconstruct`.
         """
         ...

@@ -21,7 +21,7 @@ from backend.models.interface import Listener, Silent
 from backend.protocol.avatar import Avatar
 from backend.protocol.avatar_file import decode_avatar
 from backend.protocol.errors import Cancelled, LookalikeError
-from backend.protocol.messages import Personalize, Reconstruct, Render, Track
+from backend.protocol.messages import Bake, Personalize, Reconstruct, Render, Track
 
 if TYPE_CHECKING:
     from backend.personalize.job import Personalized
@@ -63,6 +63,7 @@ def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener 
         Cancelled: by the listener.
     """
     from backend.models import reconstructor
+    from backend.personalize.identity import check_portraits
     from backend.rig import load_rig
     from backend.tracking import with_landmarks
 
@@ -70,8 +71,34 @@ def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener 
     listener.progress(0.0, "load", request.rig)
     model, rig = reconstructor(request.model), with_landmarks(load_rig(request.rig), _tracker())
     portraits = load_portraits(files, request.faces, listener)
+    check_portraits(portraits)
     avatar = model.reconstruct(portraits, rig, _Later(listener, _TRACKING_SHARE))
     return replace(avatar, provenance=provenance(avatar, request, portraits))
+
+
+def extend(avatar: Avatar, files: Sequence[File], faces: Sequence[int | None], rig: str, listener: Listener | None = None) -> Avatar:
+    """An avatar with more photos of its person, where the model that made it can take them without the earlier ones.
+
+    Raises:
+        LookalikeError: it cannot. ImageError, FaceError, RigError, WeightsError: what the user can mend.
+        Cancelled: by the listener.
+    """
+    from backend.models import model_names, reconstructor
+    from backend.models.interface import Extending
+    from backend.rig import load_rig
+
+    listener = listener or Silent()
+    name = str(avatar.provenance.get("model", ""))
+    model = reconstructor(name) if name in model_names() else None
+    if not isinstance(model, Extending):
+        message = f"{avatar.name} was made by {name or 'an unknown model'}, which takes no photos afterwards"
+        raise LookalikeError(message, "reconstruct it from all its photos, or use one made by ffavatar")
+    listener.progress(0.0, "load", rig)
+    head, portraits = load_rig(rig), load_portraits(files, faces, listener)
+    grown = model.extend(avatar, portraits, head, _Later(listener, _TRACKING_SHARE))
+    told = grown.provenance.get("warnings", [])
+    warnings = [w for portrait in portraits for w in portrait.warnings] + (told if isinstance(told, list) else [])
+    return replace(grown, provenance={**grown.provenance, "warnings": warnings})
 
 
 def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener: Listener) -> list[Portrait]:
@@ -151,6 +178,27 @@ def personalize(avatar: bytes | Avatar, files: Sequence[File], request: Personal
         if error.data.get("stopped"):
             raise Cancelled("the job was cancelled before it had made anything better") from error
         raise
+
+
+def bake(avatar: bytes | Avatar, request: Bake, listener: Listener | None = None) -> Avatar:
+    """What the avatar's refiner draws as its own splats (see `backend.bake`).
+
+    Raises:
+        AvatarFileError: the bytes are no avatar.
+        RigError, WeightsError: no features, no weights; code "no_improvement" where no level came nearer.
+        Cancelled: before there was anything better.
+    """
+    import torch
+
+    from backend.bake import bake as bake_avatar
+    from backend.models.refiner import refiner_of
+
+    avatar = decode_avatar(avatar) if isinstance(avatar, bytes) else avatar
+    done = bake_avatar(
+        refiner_of(avatar), avatar, listener or Silent(), levels=request.levels or None, frames=request.frames, steps=request.steps,
+        patterns=request.patterns, size=request.size, seed=request.seed, device="cuda" if torch.cuda.is_available() else "cpu",
+    )  # fmt: skip
+    return done.avatar
 
 
 def track(files: Sequence[File], request: Track, listener: Listener | None = None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

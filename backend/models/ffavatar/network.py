@@ -117,7 +117,7 @@ class FFAvatarNetwork(nn.Module):
 
     def fuse(self, glimpses: Sequence[Glimpse]) -> Identity:
         """One identity of one photo or more, in any order."""
-        features = self.former(torch.cat([glimpse.tokens for glimpse in glimpses], 1))
+        features = self.former([glimpse.tokens for glimpse in glimpses])
         head, beside = features[:, : self.config.vertices], features[:, self.config.vertices :]
         shape = shared_shape([glimpse.rig for glimpse in glimpses])
         return Identity(shape, head, beside, self.offset_head(head), self.bust_offset_head(beside))

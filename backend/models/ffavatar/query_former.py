@@ -7,6 +7,8 @@ of its own encoding (the tokens of the earlier ones are as they were).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 
 from backend.protocol.avatar import F32
 
+from . import coarse_grid
 from .attention import AlternatingBlock
+from .coarse_grid import CoarseGrid
 from .config import FFConfig
 from .gaussian_head import CODE, position_code
 
@@ -36,14 +40,17 @@ class QueryFormer(nn.Module):
         self.own = nn.Parameter(torch.zeros(len(points), config.dim))
         self.blocks = nn.ModuleList(AlternatingBlock(config.dim, config.heads, config.feedforward) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
+        self.person = nn.Sequential(CoarseGrid(config.dim), nn.Linear(coarse_grid.WIDTH, config.dim))
 
-    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b q d"]:
+    def forward(self, photos: Sequence[Float[Tensor, "b n d"]]) -> Float[Tensor, "b q d"]:
         """
         Args:
-            tokens: of all photos, one photo after the other in any order.
+            photos: tokens of each photo, in any order.
         """
-        queries = (self.place(self.get_buffer("code")) + self.own).expand(len(tokens), -1, -1)
-        anchors = self.anchors if isinstance(self.anchors, Tensor) else None
+        # Every query starts with what the photos show on the whole, so that attention is left to find what is where.
+        person = torch.stack([self.person(tokens) for tokens in photos]).mean(0)
+        queries = self.place(self.get_buffer("code")) + self.own + person[:, None]
+        anchors, tokens = self.anchors if isinstance(self.anchors, Tensor) else None, torch.cat(list(photos), 1)
         for block in self.blocks:
             queries = block(queries, tokens, anchors)
         return self.norm(queries)

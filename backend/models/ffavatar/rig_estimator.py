@@ -2,8 +2,7 @@
 
 FFAvatar predicts FLAME's parameters end to end from pixels, so that nothing is tracked beforehand; the photometric loss reaches
 them through the drawn picture. How its estimator is built is not in the text that we have: learned queries that attend to the
-picture's tokens are ours, and so are the bounds. Beside them the tokens' own grid is read, coarsely: attention alone must first learn
-where things are, and was at the mean pose still after what the grid needs to tell a head's turn.
+picture's tokens are ours, beside them a coarse grid of the tokens, and so are the bounds.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from torch.nn import functional
 
 from backend.models.networks import FOCAL
 
+from . import coarse_grid
 from .attention import AlternatingBlock
+from .coarse_grid import CoarseGrid
 from .config import FFConfig
 
 QUERIES, BLOCKS = 8, 2
-GRID, GRID_CHANNELS = 8, 16
-"""Side of the coarse grid of tokens, and what is read of each cell."""
 USUAL_DEPTH = 12.0
 """World units between camera and head where a picture shows two fifths of a metre, as crops about a face do."""
 LARGEST_TURN = 0.8
@@ -74,8 +73,8 @@ class RigEstimator(nn.Module):
         self.queries = nn.Parameter(0.1 * torch.randn(QUERIES, config.dim))
         self.blocks = nn.ModuleList(AlternatingBlock(config.dim, config.heads, config.feedforward) for _ in range(BLOCKS))
         self.norm = nn.LayerNorm(config.dim)
-        self.cells = nn.Linear(config.dim, GRID_CHANNELS)
-        self.inner = nn.Sequential(nn.Linear(QUERIES * config.dim + GRID_CHANNELS * GRID**2, config.feedforward), nn.GELU())
+        self.grid = CoarseGrid(config.dim)
+        self.inner = nn.Sequential(nn.Linear(QUERIES * config.dim + coarse_grid.WIDTH, config.feedforward), nn.GELU())
         self.out = nn.Linear(config.feedforward, sum(self.counts))
         # Starts with the mean head, seen from the front.
         nn.init.normal_(self.out.weight, std=0.01)
@@ -87,9 +86,7 @@ class RigEstimator(nn.Module):
         found = self.queries.expand(len(tokens), -1, -1)
         for block in self.blocks:
             found = block(found, tokens)
-        side = round((tokens.shape[1] - 1) ** 0.5)
-        grid = self.cells(tokens[:, 1:]).transpose(1, 2).unflatten(2, (side, side))
-        read = torch.cat([self.norm(found).flatten(1), functional.adaptive_avg_pool2d(grid, GRID).flatten(1)], 1)
+        read = torch.cat([self.norm(found).flatten(1), self.grid(tokens)], 1)
         raw = self.out(self.inner(read)).float()
         shape, confidence, expression, turns, view = raw.split(self.counts, 1)
         pose = LARGEST_TURN * turns.unflatten(1, (-1, 3)).tanh()
