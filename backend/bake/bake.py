@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from backend.models.interface import Listener, Refining
-from backend.personalize.photometric import STOPPED, Enough, one_torch_thread
+from backend.personalize.ending import Enough
+from backend.personalize.photometric import STOPPED, one_torch_thread
 from backend.protocol.avatar import F32, Avatar, SplatArrays
 from backend.protocol.color_basis import MAX_PATTERNS, ColorBasis
 from backend.protocol.errors import Cancelled, LookalikeError

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from backend.personalize.photometric import FAINT, PULL, RATES, SILHOUETTE, STOPPED, Enough, schedule, turns
+from backend.personalize.ending import Enough
+from backend.personalize.photometric import FAINT, PULL, RATES, SILHOUETTE, STOPPED, schedule, turns
 from backend.personalize.photometric_loss import photometric_loss
 from backend.personalize.photometric_splats import Unknowns
 from backend.protocol.avatar import F32

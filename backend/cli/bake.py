@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from backend.protocol.avatar_file import SUFFIX, read_avatar, write_avatar
+from backend.protocol.avatar import Avatar
+from backend.protocol.avatar_file import SUFFIX, encode_avatar, read_avatar, write_avatar
+from backend.protocol.messages import Bake
 
 from .output import TerminalListener, check_target, emit, interrupts, json_option
-from .personalize import Interruptible
-
-if TYPE_CHECKING:
-    from backend.bake.bake import Baked
+from .personalize import Interruptible, RemoteWork
 
 
 @click.command()
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--patterns", type=click.IntRange(0, 16), default=6, show_default=True, help="Of colour that follows the face; 0 for none.")
 @click.option("--size", type=click.IntRange(32, 1024), default=512, show_default=True, help="Most pixels a side of the pictures.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another plan of views and faces.")
+@click.option("--backend", "use_backend", is_flag=True, help="Let this user's running backend do it (see: lookalike serve).")
 @json_option
 def bake(
     file: Path,
@@ -35,6 +35,7 @@ def bake(
     patterns: int,
     size: int,
     seed: int,
+    use_backend: bool,
     as_json: bool,
 ) -> None:
     """Turn what a refiner draws (avatars of gagavatar, omg, ...) into native splats whose colours follow the face.
@@ -42,37 +43,47 @@ def bake(
     Ctrl-C keeps the best so far. A level whose held-out frames get no better is left as it was; where all are, nothing is written and
     the exit code is 1. The baked file holds no features for the refiner: keep the first one.
     """
+    check_target(output, SUFFIX)
+    avatar = read_avatar(file)
+    wish = Bake(levels, frames, steps, patterns, size, seed)
+    with TerminalListener(file.stem, quiet=as_json) as terminal:
+        done = _over_the_wire(avatar, wish, terminal) if use_backend else _here(avatar, wish, terminal)
+    write_avatar(output, done)
+    told: Any = done.provenance["baked"]
+    facts = {"file": str(output), **terminal.timings(), **told}
+    emit(as_json, facts, "\n".join([*_lines(told), f"{output}: {output.stat().st_size / 1e6:.1f} MB in {terminal.seconds:.1f} s"]))
+
+
+def _here(avatar: Avatar, wish: Bake, terminal: TerminalListener) -> Avatar:
     import torch
 
     from backend.bake import bake as bake_avatar
     from backend.models.refiner import refiner_of
 
-    check_target(output, SUFFIX)
-    avatar = read_avatar(file)
-    model = refiner_of(avatar)
-    with TerminalListener(file.stem, quiet=as_json) as terminal:
-        listener = Interruptible(terminal)
-        with interrupts(listener.interrupted):
-            done = bake_avatar(
-                model, avatar, listener, levels=levels or None, frames=frames, steps=steps, patterns=patterns, size=size, seed=seed,
-                device="cuda" if torch.cuda.is_available() else "cpu",
-            )  # fmt: skip
-        write_avatar(output, done.avatar)
-    facts = {"file": str(output), **terminal.timings(), **_facts(done), "stopped": done.stopped}
-    emit(as_json, facts, "\n".join([*_lines(done), f"{output}: {output.stat().st_size / 1e6:.1f} MB in {terminal.seconds:.1f} s"]))
+    model, listener = refiner_of(avatar), Interruptible(terminal)
+    with interrupts(listener.interrupted):
+        return bake_avatar(
+            model, avatar, listener, levels=wish.levels or None, frames=wish.frames, steps=wish.steps, patterns=wish.patterns,
+            size=wish.size, seed=wish.seed, device="cuda" if torch.cuda.is_available() else "cpu",
+        ).avatar  # fmt: skip
 
 
-def _facts(done: Baked) -> dict[str, Any]:
-    told = done.avatar.provenance["baked"]
-    assert isinstance(told, dict)
-    return told
+def _over_the_wire(avatar: Avatar, wish: Bake, terminal: TerminalListener) -> Avatar:
+    from backend.server import Client
+
+    with Client.connect() as client:
+        work = RemoteWork(client, terminal)
+        with interrupts(work.interrupted):
+            return client.bake(encode_avatar(avatar), wish, on_event=work.show).avatar()
 
 
-def _lines(done: Baked) -> list[str]:
+def _lines(told: dict[str, Any]) -> list[str]:
     """A table: PSNR against the refined frames."""
-    lines = [f"PSNR, dB, against {done.frames[0]} refined frames learned from and {done.frames[1]} held out"]
-    for r in done.reports:
-        told = f"learned {r.learned[0]:.2f} -> {r.learned[1]:.2f}, held out {r.held_out[0]:.2f} -> {r.held_out[1]:.2f}"
-        plain = f" ({r.without_patterns:.2f} without colours that follow the face)"
-        lines.append(f"level {r.level}: {told}{plain if r.kept else ' (no better: left as it was)'}")
+    frames = told["frames"]
+    lines = [f"PSNR, dB, against {frames['learned']} refined frames learned from and {frames['held_out']} held out"]
+    for level in told["levels"]:
+        learned, held = (" -> ".join(f"{x:.2f}" for x in level[name]) for name in ("psnr_learned", "psnr_held_out"))
+        plain = f" ({level['psnr_held_out_without_patterns']:.2f} without colours that follow the face)"
+        tail = plain if level["kept"] else " (no better: left as it was)"
+        lines.append(f"level {level['level']}: learned {learned}, held out {held}{tail}")
     return lines

@@ -102,7 +102,7 @@ class Interruptible:
         self._enough = True
 
 
-class _RemoteWork:
+class RemoteWork:
     """Shows a backend's events in the terminal, and passes Ctrl-C on to it: the first asks for the best so far, the second drops
     the job, which ends the wait within a second, and a third leaves without an answer."""
 
@@ -134,7 +134,7 @@ def _over_the_wire(avatar: Avatar, files: list[tuple[str, bytes]], request: Pers
     from backend.server import Client
 
     with Client.connect() as client:
-        work = _RemoteWork(client, terminal)
+        work = RemoteWork(client, terminal)
         with interrupts(work.interrupted):
             done = client.personalize(
                 encode_avatar(avatar), files, faces=request.faces, steps=request.steps, rig=request.rig, consent=request.consent,

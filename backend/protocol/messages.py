@@ -95,6 +95,28 @@ class Personalize(Body):
 
 
 @dataclass(frozen=True)
+class Bake(Body):
+    """Turn what the avatar's refiner draws into native splats. Payload: `avatar` uint8 [n] (a .lookalike with the refiner's features).
+
+    Beside `Progress` come `LodReady` as levels are done; the `Result`'s payload is the baked avatar's file. Cancelled as `Personalize`:
+    the first `Cancel` keeps the best so far.
+
+    Attributes:
+        levels: to bake; () for all.
+        frames: refined pictures, a quarter of them held out. steps: of each level. patterns: of colour that follows the face.
+        size: most pixels a side of the pictures. seed: of the plan of views and faces.
+    """
+
+    KIND: ClassVar[str] = "bake"
+    levels: tuple[int, ...] = ()
+    frames: int = 96
+    steps: int = 300
+    patterns: int = 6
+    size: int = 512
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Track(Body):
     """Rig parameters of each portrait or video frame. Payload as in `Reconstruct`; the `Result`'s payload holds
     `expression` [frames, E], `pose` [frames, J, 3], `world_to_camera` [frames, 4, 4], `intrinsics` [frames, 3, 3],

@@ -22,6 +22,7 @@ from backend.protocol.errors import BackendError, ImageError
 from backend.protocol.frames import Message
 from backend.protocol.keys import Endpoint, KeyPair, client_keys, default_directory, read_connection_file, remote_endpoint
 from backend.protocol.messages import (
+    Bake,
     Body,
     Cancel,
     Error,
@@ -165,6 +166,16 @@ class Client:
         names, files = _read(photos)
         body = Personalize(names, tuple(faces), consent, steps, rig)
         return self.wait(self.connection.send(body, portrait_payload(files, avatar=avatar)), on_event, timeout)
+
+    def bake(
+        self, avatar: bytes, wish: Bake, *, on_event: Callable[[Message], None] | None = None, timeout: float | None = None
+    ) -> Finished:  # fmt: skip
+        """An avatar file's bytes with its refiner's pictures as native splats; `on_event` sees levels on the way.
+
+        Raises:
+            LookalikeError: of the class that the backend raised; code "no_improvement" where no level came nearer.
+        """
+        return self.wait(self.connection.send(wish, portrait_payload([], avatar=avatar)), on_event, timeout)
 
     def track(
         self,

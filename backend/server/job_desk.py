@@ -12,6 +12,7 @@ from backend.protocol.errors import BackendError, LookalikeError, ProtocolError
 from backend.protocol.exchange import map_file
 from backend.protocol.frames import Message
 from backend.protocol.messages import (
+    Bake,
     Body,
     Cancel,
     Error,
@@ -37,7 +38,7 @@ KEEP_SECONDS = 60.0
 """So long may it take to hand over the best so far of a personalization that was cancelled once: the other levels take over what was
 learned, without steps of their own, and see where each of up to 24 pictures shows them. Who will not wait cancels again."""
 
-OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND, Personalize.KIND)
+OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND, Personalize.KIND, Bake.KIND)
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class JobDesk:
         if job.state == "queued":
             self._end(job, _CANCELLED)
         elif job.state == "running" and not (job.cancel_by is not None and job.dropped):
-            job.dropped = job.cancel_by is not None or not isinstance(job.body, Personalize)
+            job.dropped = job.cancel_by is not None or not isinstance(job.body, (Personalize, Bake))
             job.cancel_by = time.monotonic() + (CANCEL_SECONDS if job.dropped else KEEP_SECONDS)
             self._worker.send(Message(Cancel(), job=job.id))
 
@@ -151,7 +152,7 @@ class JobDesk:
     def _result_as_avatar(self, job_id: str, user: str) -> memoryview:
         """The payload of a `Render` that names a finished job in place of an avatar."""
         job = self.queue.get(job_id, user)
-        if "result" not in job.parts or not isinstance(job.body, (Reconstruct, Personalize)):
+        if "result" not in job.parts or not isinstance(job.body, (Reconstruct, Personalize, Bake)):
             raise BackendError(f"job {job.id} has no avatar to render", "wait until it is done, or send the avatar")
         return portrait_payload([], avatar=bytes(map_file(self._exchange.path, job.parts["result"].file)))
 

@@ -18,6 +18,7 @@ from backend.protocol.frames import Message, decode, encode
 from backend.protocol.keys import Endpoint, KeyPair
 from backend.protocol.messages import (
     Accepted,
+    Bake,
     Body,
     Cancel,
     Error,
@@ -209,7 +210,7 @@ class Server:
 
     def _do(self, client: _Client, message: Message) -> None:
         body = message.body
-        if isinstance(body, (Reconstruct, Track, Render, Personalize)):
+        if isinstance(body, (Reconstruct, Track, Render, Personalize, Bake)):
             job, position = self.desk.accept(client.owner, message)
             self._tell(client, Message(Accepted(position), job.request, job.id))
             self.desk.start_next()

@@ -28,10 +28,10 @@ from backend.protocol.avatar_file import encode_avatar
 from backend.protocol.errors import Cancelled, LookalikeError
 from backend.protocol.exchange import map_file
 from backend.protocol.frames import Frame, Message, decode, encode
-from backend.protocol.messages import Body, Cancel, Error, Personalize, Preview, Progress, Reconstruct, Render, Result, Track, Welcome
+from backend.protocol.messages import Bake, Body, Cancel, Error, Personalize, Preview, Progress, Reconstruct, Render, Result, Track, Welcome
 from backend.protocol.payload import pack
 
-OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND, Personalize.KIND)
+OFFERS = (Reconstruct.KIND, Track.KIND, Render.KIND, Personalize.KIND, Bake.KIND)
 PROGRESS_SECONDS = 0.05
 """Progress events closer together than this are left out, unless the stage changes."""
 
@@ -161,7 +161,7 @@ class Worker:
                 self.cancelled.add(message.job)
                 self._nudge(message.job)
             else:
-                if isinstance(message.body, Personalize):
+                if isinstance(message.body, (Personalize, Bake)):
                     self._kept.add(message.job)
                 self._jobs.put(message)
         os._exit(0)  # the server has gone or wants us gone; a job in the middle of native code cannot be asked
@@ -217,6 +217,14 @@ class Worker:
             listener.curve(done.curve)
             result = Result("personalize", done.avatar.name, time.monotonic() - began, listener.finish(), warnings=done.warnings)
             self.say_with(result, encode_avatar(done.avatar), job, "result")
+        elif isinstance(body, Bake):
+            avatar_bytes = message.tensors().get("avatar") if message.payload is not None else None
+            if avatar_bytes is None:
+                raise LookalikeError("bake: no avatar was sent", "send the avatar file's bytes")
+            baked = self._pipeline.bake(avatar_bytes.tobytes(), body, listener)
+            self._current = ""
+            result = Result("bake", baked.name, time.monotonic() - began, listener.finish())
+            self.say_with(result, encode_avatar(baked), job, "result")
         elif isinstance(body, Render):
             avatar_bytes = message.tensors().get("avatar") if message.payload is not None else None
             if avatar_bytes is None:

@@ -9,7 +9,8 @@ from backend.bake import bake, plan_frames
 from backend.bake.bake import NoGainError
 from backend.bake.shots import psnr, take_shots
 from backend.models.interface import Silent
-from backend.personalize.photometric import STOPPED, Enough
+from backend.personalize.ending import Enough
+from backend.personalize.photometric import STOPPED
 from backend.protocol.avatar_file import decode_avatar, encode_avatar
 from backend.protocol.errors import Cancelled, LookalikeError
 from backend.splats.posed import Posable

@@ -18,6 +18,7 @@ from backend.personalize.photometric import Enough
 from backend.protocol.adapters import add, difference
 from backend.protocol.avatar import Adapter, Avatar
 from backend.protocol.avatar_file import decode_avatar
+from backend.protocol.color_basis import ColorBasis
 from backend.protocol.errors import Cancelled, FaceError
 from tests.synthetic import synthetic_avatar
 
@@ -57,6 +58,25 @@ def personalize(avatar, files, request, listener):
             raise Cancelled("nothing better yet") from None
     adapter = Adapter("test", "photometric", "", True, {"taken": done, "consent": request.consent}, difference(avatar.lods, lods))
     return Personalized(add(avatar, adapter), np.zeros((4, 6, 3), np.uint8), ("a warning",))
+
+
+def bake(avatar, request, listener):
+    """Gives level 0 one pattern of colour, stronger at each step; the request's `steps` says how often."""
+    avatar, done = decode_avatar(avatar), 0
+    finished = None
+    try:
+        for done in range(1, request.steps + 1):
+            listener.progress(done / request.steps, "lod 0", f"step {done}")
+            time.sleep(0.05)
+            head = replace(avatar.lods[0], patterns=np.full((len(avatar.lods[0]), 1, 3), done / 8, np.float32))
+            basis = ColorBasis(avatar.rig.expression_names[:1], np.ones((1, 1), np.float32))
+            finished = replace(avatar, lods=(head, *avatar.lods[1:]), color_basis=basis)
+            listener.lod(0, head, avatar.shoulders)
+    except Enough:
+        if finished is None:
+            raise Cancelled("nothing better yet") from None
+    told = {"levels": [], "frames": {"learned": 1, "held_out": 1}, "taken": done, "seed": request.seed}
+    return replace(finished, provenance={**avatar.provenance, "baked": told})
 
 
 def track(files, request, listener):
