@@ -1,4 +1,4 @@
-"""OMG-Avatar's and FFAvatar's levels of detail: what each costs to reconstruct and to animate, in time and memory, at full size.
+"""Levels of detail of OMG-Avatar, FFAvatar, Instant Expressive: what each costs to reconstruct and animate, time and memory, full size.
 
 Random weights: the arithmetic is the same, the pictures are noise. On a GPU where there is one. The mesh has FLAME's counts
 and nothing of its data.
@@ -44,7 +44,7 @@ def _measure() -> list[dict[str, object]]:
     from backend.models.omg.gaussians import kept
     from backend.models.omg.posing import PosedHead
     from backend.parity import camera, face_model
-    from benchmarks import models_ffavatar
+    from benchmarks import models_ffavatar, models_instant
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = face_model(b"benchmark")
@@ -75,7 +75,7 @@ def _measure() -> list[dict[str, object]]:
             ratio = value / previous[index] if previous else None
             rows.append(_row(f"omg lod {level}: {what}", value, unit, target, f"lod {level - 1}" if previous else "", ratio))
         previous = [value for _, value, _ in figures]
-    return rows + models_ffavatar.rows(device, model, _cost, _row)
+    return rows + models_ffavatar.rows(device, model, _cost, _row) + models_instant.rows(device, _cost, _row)
 
 
 def _level(

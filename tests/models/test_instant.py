@@ -221,6 +221,10 @@ def test_weights_round_trip_and_are_checked(tmp_path, monkeypatch):
     write_network(path, network)
     again = load_network(path)
     assert again.config == network.config
+    finer = small_network(sizes=replace(SIZES, rays=32))  # weights may go on learning with finer rays
+    finer.load_state_dict(network.state_dict())
+    write_network(tmp_path / "finer.safetensors", finer)
+    assert load_network(tmp_path / "finer.safetensors").config.rays == 32
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True))
     state = network.state_dict()
     spoilt = {

@@ -65,6 +65,7 @@ class InstantAvatar(nn.Module):
     """
 
     ball: Tensor
+    sizes: Tensor
 
     def __init__(self, config: InstantConfig, coefficients: int, encoder: DinoBase | None = None, picture: int = INPUT) -> None:
         super().__init__()
@@ -75,9 +76,16 @@ class InstantAvatar(nn.Module):
         self.motion = MotionEncoder(config)
         self.fusion = LocalFusion(config)
         self.rig_codes = RigCodes(coefficients, config.code)
-        stated = {**asdict(config), "picture": picture, "encoder": list(TOKEN_WIDTHS.values()).index(config.token_dim)}
-        self.register_buffer("sizes", torch.tensor([stated[name] for name in SIZE_NAMES], dtype=torch.int32))
+        self.register_buffer("sizes", torch.zeros(len(SIZE_NAMES), dtype=torch.int32))
+        self._write_sizes()
+        # Weights may go on learning with other rays or another picture than they came from; the file must then say so.
+        self.register_load_state_dict_post_hook(lambda module, keys: module._write_sizes())
         self.register_buffer("ball", torch.tensor([[0.0, 0.0, 0.0], [0.45, 0.65, 0.55]]))
+
+    def _write_sizes(self) -> None:
+        encoder = list(TOKEN_WIDTHS.values()).index(self.config.token_dim)
+        stated = {**asdict(self.config), "picture": self.picture, "encoder": encoder}
+        self.sizes.copy_(torch.tensor([stated[name] for name in SIZE_NAMES]))
 
     def look(self, image: Float[Tensor, "b 3 h w"], camera: Float[Tensor, "b 3 4"]) -> Float[Tensor, "b 3 c p p"]:
         """Planes of a photo.
