@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,15 +19,21 @@ SMOOTHING = 0.9
 
 def draw_curve(course: Course) -> np.ndarray:
     """uint8 [HEIGHT, WIDTH, 3] RGB: loss in grey (left scale, smoothed), PSNR of what is held out in orange (right scale, dB)."""
+    main = next((v.level for v in course.verdicts), 1)
+    verdicts = [(v.step, v.held_out) for v in course.verdicts if v.level == main]
+    return draw_points(list(enumerate(course.losses)), verdicts, "held-out PSNR, dB", "{:.1f}")
+
+
+def draw_points(losses: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, float]], what: str, form: str = "{:.4f}") -> np.ndarray:
+    """As `draw_curve`, of (step, loss) and (step, what is held out); `what` names the latter."""
     picture = np.full((HEIGHT, WIDTH, 3), PAPER, np.uint8)
     cv2.rectangle(picture, (MARGIN, 24), (WIDTH - MARGIN, HEIGHT - 30), INK, 1)
-    main = next((v.level for v in course.verdicts), 1)
-    verdicts = [v for v in course.verdicts if v.level == main]
-    steps = max(len(course.losses), verdicts[-1].step if verdicts else 0, 1)
-    _line(picture, [(i / steps, value) for i, value in enumerate(_smoothed(course.losses))], LOSS, left=True, form="{:.3f}")
-    _line(picture, [(v.step / steps, v.held_out) for v in verdicts], HELD, left=False, form="{:.1f}")
+    steps = max([step for step, _ in (*losses, *held_out)], default=1) or 1
+    smoothed = _smoothed([value for _, value in losses])
+    _line(picture, [(step / steps, value) for (step, _), value in zip(losses, smoothed, strict=True)], LOSS, left=True, form="{:.3f}")
+    _line(picture, [(step / steps, value) for step, value in held_out], HELD, left=False, form=form)
     _say(picture, "loss", (MARGIN, 17), LOSS)
-    _say(picture, "held-out PSNR, dB", (WIDTH - MARGIN - 130, 17), HELD)
+    _say(picture, what, (WIDTH - MARGIN - 8 * len(what), 17), HELD)
     _say(picture, f"{steps} steps", (WIDTH // 2 - 30, HEIGHT - 10), INK)
     return picture
 

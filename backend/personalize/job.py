@@ -96,11 +96,11 @@ def refine_splats(
     from .photometric import refine
     from .photos import load_pictures
 
-    pictures, warnings = load_pictures(files, wish.faces, avatar, rig, tracker, _Part(listener, 0.0, TRACKING), wish.size)
+    pictures, warnings = load_pictures(files, wish.faces, avatar, rig, tracker, Part(listener, 0.0, TRACKING), wish.size)
     show = getattr(listener, "curve", None)
     watch = (lambda course: show(draw_curve(course))) if show is not None else None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = refine(avatar, Anatomy.of(rig), pictures, _Part(listener, TRACKING, 1.0), wish.steps, device, watch=watch)
+    found = refine(avatar, Anatomy.of(rig), pictures, Part(listener, TRACKING, 1.0), wish.steps, device, watch=watch)
     facts = _facts(found.course, found.held_out, [p.name for p in pictures], wish.steps)
     adapter = _adapter("photometric", files, wish, facts, difference(avatar.lods, found.avatar.lods))
     return Personalized(add(avatar, adapter), draw_curve(found.course), tuple(warnings))
@@ -116,7 +116,7 @@ def tune_network(
 
     show = getattr(listener, "curve", None)
     watch = (lambda course: show(draw_curve(course))) if show is not None else None
-    loading, learning = _Part(listener, 0.0, TRACKING), _Part(listener, TRACKING, 1.0)
+    loading, learning = Part(listener, 0.0, TRACKING), Part(listener, TRACKING, 1.0)
     tuned, shots, warnings = tune(avatar, files, wish.faces, wish.steps, wish.size, rig, tracker, loading, learning, watch)
     facts = _facts(tuned.course, tuned.held_out, [shot.name for shot in shots], wish.steps)
     for earlier in [a.name for a in avatar.adapters if a.kind == KIND and a.enabled]:
@@ -126,7 +126,20 @@ def tune_network(
     return Personalized(add(avatar, adapter), draw_curve(tuned.course), tuple(warnings))
 
 
-METHODS: dict[str, dict[str, Method]] = {"projection": {"refine": refine_splats}, "ffavatar": {"tune": tune_network}}
+def adapt_network(
+    avatar: Avatar, files: Sequence[File], wish: Wish, rig: Rig, tracker: Tracker, listener: Listener
+) -> Personalized:  # fmt: skip
+    """GAGAvatar learns low-rank factors from the photos (see `network_job`)."""
+    from .network_job import adapt_gagavatar
+
+    return adapt_gagavatar(avatar, files, wish, rig, tracker, listener)
+
+
+METHODS: dict[str, dict[str, Method]] = {
+    "projection": {"refine": refine_splats},
+    "ffavatar": {"tune": tune_network},
+    "gagavatar": {"registers": adapt_network, "lora": adapt_network},
+}
 """Model -> what adapts its avatars, by the method's name; the first one is the default."""
 
 
@@ -138,7 +151,7 @@ def _adapter(
         "sources": [{"name": name, "sha256": sha256(data).hexdigest()} for name, data in files],
         "consent": wish.consent or "not stated",
     }
-    return Adapter(_name(files), kind, datetime.now(UTC).isoformat(timespec="seconds"), True, told, levels)
+    return Adapter(name_of(files), kind, datetime.now(UTC).isoformat(timespec="seconds"), True, told, levels)
 
 
 def _facts(course: Course, held_out: str, photos: list[str], steps: int) -> dict[str, object]:
@@ -154,12 +167,13 @@ def _facts(course: Course, held_out: str, photos: list[str], steps: int) -> dict
     }
 
 
-def _name(files: Sequence[File]) -> str:
+def name_of(files: Sequence[File]) -> str:
+    """What an adapter is called after its photos."""
     first = files[0][0].rsplit(".", 1)[0][:40]
     return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
 
 
-class _Part:
+class Part:
     """A listener for the part of the job between two fractions of the whole."""
 
     def __init__(self, listener: Listener, begin: float, end: float) -> None:

@@ -58,7 +58,7 @@ def load_pictures(
         FaceError: no face, several without a choice, or another person's.
     """
     rig_check(avatar, rig)
-    sources = _sources(avatar)
+    sources = own_sources(avatar)
     warnings: list[str] = []
     pictures = [_placed(p, avatar, rig, sources, size) for p in load_portraits(files, faces, tracker, listener, warnings)]
     pictures.sort(key=lambda p: sources.get(p.sha256, len(sources)))
@@ -149,7 +149,7 @@ def _correlation(a: F32, b: F32, mask: np.ndarray, scale: float) -> float:
     return float(np.corrcoef(u, v)[0, 1]) if u.std() > 0 and v.std() > 0 else 0.0
 
 
-def _sources(avatar: Avatar) -> dict[str, int]:
+def own_sources(avatar: Avatar) -> dict[str, int]:
     """SHA-256 of the avatar's own photos -> place among its drivers."""
     entries = avatar.provenance.get("sources", [])
     found = [str(e.get("sha256")) for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []

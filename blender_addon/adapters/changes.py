@@ -11,7 +11,7 @@ import bpy
 from ..avatar.bound_splats import BoundSplats
 from ..protocol import Avatar, AvatarFileError, decode_avatar
 from ..protocol.adapter_file import read_adapter_file, write_adapter_file
-from ..protocol.adapters import add, base_of, find, merge, remove, switch
+from ..protocol.adapters import add, base_of, find, merge, remove, switch, with_adapters
 from ..rendering.preparation import prepare_scenes
 from .gathering import Edited, begin
 from .keeping import bare, check_editable, forget, keep, kept_avatar, packed
@@ -39,8 +39,10 @@ def prepare_learned(data: bytes, kept: Avatar, edits: list[Edited]) -> Learned:
     new = refined.adapters[-1]
     if [len(level["opacity"]) for level in new.levels] != [len(splats) for splats in kept.lods]:
         raise AvatarFileError(f"{kept.name}: the backend's adapter is of other splats than it was given", "update the backend")
+    shown = {adapter.name: adapter.enabled for adapter in refined.adapters}
+    before = [replace(adapter, enabled=shown.get(adapter.name, adapter.enabled)) for adapter in kept.adapters]
     levels = tuple(edit.difference_taken_off(level) for edit, level in zip(edits, new.levels, strict=True))
-    grown = bare(add(kept, replace(new, levels=levels)))
+    grown = bare(add(with_adapters(kept, before), replace(new, levels=levels)))
     return Learned(grown, packed(grown), bound_levels(grown))
 
 

@@ -28,11 +28,19 @@ PERSONALIZE = {
         "一段视频最多取 24 帧；若留出的像素没有变好，头像保持原样"
     ),
     (
+        "FFAvatar's network goes on learning: needs its weights at the backend, the photos that the avatar was made from, "
+        "and time. Some photos are held out to judge. Where they get no better, the avatar stays as it is."
+    ): "FFAvatar 的网络继续学习：后端需有其权重，还需生成头像所用的照片和时间；部分照片留作评判，若没有变好，头像保持原样",
+    "Network": "网络",
+    "The network that made the avatar goes on learning from these photos, and makes it anew": (
+        "生成头像的网络继续从这些照片学习，并重新生成头像"
+    ),
+    (
         "Adapts GAGAvatar's network: needs its weights at the backend (lookalike models add), your FLAME file, "
-        "and at least two photos or a video. Minutes on a GPU, hours without."
+        "and two photos or more, its own among them. Minutes on a GPU, hours without."
     ): (
         "调整 GAGAvatar 的网络：后端需有其权重（lookalike models add）、您的 FLAME 文件，"
-        "以及至少两张照片或一段视频；有 GPU 需数分钟，没有则需数小时"
+        "以及两张或更多照片，其中包括其自身的照片；有 GPU 需数分钟，没有则需数小时"
     ),
     "The model that made this avatar has no way to personalize it": "生成此头像的模型无法对其个性化",
     # adapters

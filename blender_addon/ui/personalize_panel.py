@@ -16,9 +16,9 @@ from .properties import LOOKALIKE_PG_job, is_active, session
 from .wrapping import draw_wrapped
 
 BUILTIN_RIG = "lookalike-head-"
-METHODS_OF = {"projection": "refine", "gagavatar": "registers"}
+METHODS_OF = {"projection": "refine", "ffavatar": "tune", "gagavatar": "registers"}
 """Model that made an avatar -> what personalizes it where the user leaves the choice."""
-KINDS = {"photometric": "Refinement", "registers": "LoRA + Registers", "lora": "LoRA"}
+KINDS = {"photometric": "Refinement", "ffavatar": "Network", "registers": "LoRA + Registers", "lora": "LoRA"}
 """Kind of an adapter -> its method, as the panel calls it."""
 
 
@@ -117,10 +117,15 @@ def _draw_needs(layout: bpy.types.UILayout, context: bpy.types.Context, method: 
             "One photo sharpens what it shows. Four or more also correct colours and shape, and some are held out to judge. "
             "A video gives up to 24. Where held-out pixels get no better, the avatar stays as it is."
         )
+    elif method == "tune":
+        text = (
+            "FFAvatar's network goes on learning: needs its weights at the backend, the photos that the avatar was made from, "
+            "and time. Some photos are held out to judge. Where they get no better, the avatar stays as it is."
+        )
     elif method in ("registers", "lora"):
         text = (
             "Adapts GAGAvatar's network: needs its weights at the backend (lookalike models add), your FLAME file, "
-            "and at least two photos or a video. Minutes on a GPU, hours without."
+            "and two photos or more, its own among them. Minutes on a GPU, hours without."
         )
     else:
         text = "The model that made this avatar has no way to personalize it"

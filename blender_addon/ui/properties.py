@@ -24,6 +24,7 @@ JOB_KINDS = (
 PERSONALIZE_METHODS = (
     ("AUTO", "Automatic", "What fits the model that made the avatar"),
     ("refine", "Refinement", "The splats themselves are refined until they look like the photos"),
+    ("tune", "Network", "The network that made the avatar goes on learning from these photos, and makes it anew"),
     ("registers", "LoRA + Registers", "The network that made the avatar learns small factors, helped by registers, and makes it anew"),
     ("lora", "LoRA", "The network that made the avatar learns small factors and makes it anew"),
 )

@@ -82,6 +82,10 @@ class GAGAvatar:
         listener.progress(1.0, "done")
         return Avatar(baked, tuple(lods), nothing(), fitted.drivers, facts, {**features, CAMERA: photo.world_to_camera})
 
+    def levels(self, network: GAGAvatarNetwork, rig: RigArrays, photo: Photo, listener: Listener) -> tuple[SplatArrays, ...]:
+        """What a network, adapted or not, makes of a photo on a head of known shape: the levels alone."""
+        return tuple(self._levels(rig, self._look(network, photo)[0], listener)[0])
+
     @torch.no_grad()
     def refine(
         self, avatar: Avatar, lod: int, yaw: float, pitch: float, expression: Mapping[str, float] | None = None, pose: F32 | None = None

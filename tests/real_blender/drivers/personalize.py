@@ -31,6 +31,7 @@ from driving import (
 )
 
 AVATAR, PHOTO = ARGUMENTS[1:3]
+STEPS = int(ARGUMENTS[3]) if len(ARGUMENTS) > 3 else 60
 PATIENCE = 120.0
 
 
@@ -77,7 +78,7 @@ def steps() -> Steps:
     with bpy.context.temp_override(window=window(), area=view_area(), region=region("UI")):
         # What Accept in the file browser calls.
         bpy.ops.lookalike.add_person_photos("INVOKE_DEFAULT", directory=str(HERE.parent), files=[{"name": PHOTO}])
-    bpy.context.window_manager.lookalike.personalize_steps = 60
+    bpy.context.window_manager.lookalike.personalize_steps = STEPS
     yield from settle()
     screenshot("panel")
     findings["before"], findings["keys"] = colour(), keys()
