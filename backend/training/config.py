@@ -32,7 +32,7 @@ class ModelConfig:
         encoder_weights: a name of `lookalike models` (dinov2-b), or a file; needed by all but "tiny", unless `weights` are given.
         picture: side of the picture that the encoder takes, a multiple of 14.
         refiner: "paper", or "tiny"; FFAvatar has none.
-        anchors: of FFAvatar: queries that the others attend to, 0 is all. A few hundred make attention ten times cheaper on the CPU.
+        anchors: of FFAvatar: queries that the others attend to, 0 is all. A few hundred make attention several times cheaper on the CPU.
         planes, basis, rays, code, driver: of Instant Expressive, see `models.instant.config`.
     """
 
