@@ -1,7 +1,8 @@
 """Bake an avatar: ask its refiner for frames, let every level's splats become them, and say how near they came.
 
-    plan -> shots -> level by level: sweeps, patterns, descent, verdict -> avatar
+    plan -> shots -> level by level, the finest first: sweeps, descent, patterns, descent, verdict -> avatar
 
+The finest level tells best which controls change colours: its mixing serves the others.
 A level is changed only where frames that were held out got better by `LEAST_GAIN` dB.
 """
 
@@ -125,7 +126,7 @@ def bake(
     work = _Work(replace(avatar, features={}, adapters=(), base=()), controls_of(avatar.rig))
     total, done = sum(WEIGHTS[i] for i in chosen), 0.0
     with one_torch_thread():
-        for level in chosen:
+        for level in reversed(chosen):
             begin = SHOTS_SHARE + (1 - SHOTS_SHARE) * done / total
             done += WEIGHTS[level]
             part = share.of(begin, SHOTS_SHARE + (1 - SHOTS_SHARE) * done / total)
@@ -188,6 +189,7 @@ def _concluded(work: _Work, frames: tuple[int, int], seconds: float) -> Baked:
             f"held-out frames came no nearer to the refiner's than the avatar's own splats do ({words})",
             "bake with more frames or steps; the avatar stays as it is",
         )
+    reports = sorted(work.reports, key=lambda report: report.level)
     told = {
         "levels": [
             {
@@ -198,13 +200,13 @@ def _concluded(work: _Work, frames: tuple[int, int], seconds: float) -> Baked:
                 "kept": r.kept,
                 "ended": r.ended,
             }
-            for r in work.reports
+            for r in reports
         ],
         "frames": {"learned": frames[0], "held_out": frames[1]},
         "seconds": round(seconds, 1),
     }
     avatar = replace(_telling(work.avatar), provenance={**work.avatar.provenance, "baked": told})
-    return Baked(avatar, tuple(work.reports), frames, seconds)
+    return Baked(avatar, tuple(reports), frames, seconds)
 
 
 def _telling(avatar: Avatar) -> Avatar:

@@ -31,7 +31,8 @@ FIRST_SHARE = 0.25
 SWEEPS = 2
 """Passes over all frames that bring the colours near before the descent."""
 TELLING = 0.05
-"""dB by which the first guess of patterns must help held-out frames, or colours do not follow the face at all."""
+"""dB by which the first guess of patterns must help held-out frames, or colours do not follow the face at all. Where a finer level
+has found that they do, any gain is enough: a coarse level's other errors hide it."""
 SWEEP_SHARE = 0.1
 """Part of a level's time that a pass takes."""
 VERDICTS, PATIENCE = 12, 4
@@ -125,7 +126,7 @@ class Descent:
                 patterns[level.head :] = 0
                 total = patterns + best.colors.patterns if sweep else patterns
                 self._keep(self._judged(best.unknowns, Colors(best.colors.tint, total, mixing), len(self.losses)))
-            if self.best.held_out - plain.held_out < TELLING:
+            if self.best.held_out - plain.held_out < (TELLING if self.mixing is None else 0):
                 self.best = plain
                 break
         return self.best
