@@ -9,7 +9,7 @@ from backend.models.ffavatar import load_network
 from backend.training.config import read_config
 from backend.training.data.batch import Sample, collate
 from backend.training.errors import TrainingError
-from backend.training.learners import make_learner
+from backend.training.learners import FFAvatarLearner, make_learner
 from backend.training.schedule import Plan
 from backend.training.trainer import _pairs, train
 
@@ -40,12 +40,13 @@ def test_the_known_rig_teaches_what_is_read_off_the_pixels(config_file, small_ri
     config = read_config(config_file)
     torch.manual_seed(0)
     learner = make_learner(config, small_rig)
+    assert isinstance(learner, FFAvatarLearner)
     learned, _ = _pairs(config, small_rig, lambda line: None)
     batch = collate([learned[Sample("people", number, 2)] for number in range(4)])
     optimiser = torch.optim.Adam(learner.parameters(), 3e-3)
     errors = []
     for _ in range(25):
-        error = learner(batch, 0).rig
+        error = learner.rig_error(learner.network.look(batch.target.image).rig, batch.target)
         optimiser.zero_grad()
         error.backward()
         optimiser.step()
