@@ -9,7 +9,7 @@ from ..lazy_names import loader
 
 if TYPE_CHECKING:
     from .changes import Learned, learn, load_adapter, merge_adapter, prepare_learned, remove_adapter, save_adapter, switch_adapter
-    from .gathering import Edited, begin, whole_avatar
+    from .gathering import Edited, begin, hold, renew, whole_avatar
     from .keeping import Listed, adopt, check_editable, has_adapters, listed
     from .previewing import end_preview, end_work, prepare_preview, settle, show_preview
 
@@ -23,6 +23,7 @@ __all__ = [
     "end_preview",
     "end_work",
     "has_adapters",
+    "hold",
     "learn",
     "listed",
     "load_adapter",
@@ -30,6 +31,7 @@ __all__ = [
     "prepare_learned",
     "prepare_preview",
     "remove_adapter",
+    "renew",
     "save_adapter",
     "settle",
     "show_preview",
@@ -39,7 +41,7 @@ __all__ = [
 
 _HOMES = {
     "changes": "Learned learn load_adapter merge_adapter prepare_learned remove_adapter save_adapter switch_adapter",
-    "gathering": "Edited begin whole_avatar",
+    "gathering": "Edited begin hold renew whole_avatar",
     "keeping": "Listed adopt check_editable has_adapters listed",
     "previewing": "end_preview end_work prepare_preview settle show_preview",
 }

@@ -12,7 +12,8 @@ import bpy
 import numpy as np
 
 from ..avatar import avatar_arrays
-from ..avatar.host import read_attribute
+from ..avatar.frames import splats_from_blender
+from ..avatar.host import read_attribute, read_splats
 from ..avatar.parts import splats_of
 from ..editing.edits import GAIN, HIDDEN, OWN_OPACITY, SIZE
 from ..protocol import Avatar, SplatArrays, bind, deform
@@ -83,6 +84,41 @@ def begin(collection: bpy.types.Collection) -> tuple[Avatar, Avatar, list[Edited
     number(collection)
     keep(collection, kept)
     return sent, kept, edits
+
+
+def hold(collection: bpy.types.Collection) -> Avatar | None:
+    """What is kept, with a row for each splat of the head as it lies at rest: before they are bound to other triangles (`renew`).
+
+    None without adapters.
+    """
+    kept = kept_avatar(collection)
+    if kept is None or not kept.adapters:
+        return None
+    bases, differences = [], []
+    for level, obj in enumerate(splats_of(collection).values()):
+        bound = read_splats(obj.data)
+        sh = np.concatenate([bound.radiance[:, None, :3], bound.harmonics], 1)
+        whole = SplatArrays(
+            bound.position, bound.rotation, bound.scale, bound.radiance[:, 3].copy(), sh, bound.face, bound.barycentric
+        )  # fmt: skip
+        count = len(bound) - obj.lookalike.shoulders
+        rest = splats_from_blender(SplatArrays(*(getattr(whole, name)[:count] for name in SplatArrays.__dataclass_fields__)))
+        rows = rows_of(obj, len(base_of(kept)[level]))
+        bases.append(_with_rows(Edited.of(obj, rest.opacity).taken_off(rest), base_of(kept)[level], rows))
+        differences.append([_difference_of_rows(adapter, level, rows) for adapter in kept.adapters])
+    adapters = [replace(a, levels=tuple(levels[i] for levels in differences)) for i, a in enumerate(kept.adapters)]
+    return with_adapters(replace(kept, lods=tuple(bases), adapters=(), base=()), adapters)
+
+
+def renew(collection: bpy.types.Collection, held: Avatar) -> None:
+    """Keep what `hold` returned on the triangles that the splats are bound to now."""
+    levels = []
+    for obj, splats in zip(splats_of(collection).values(), base_of(held), strict=True):
+        bound = read_splats(obj.data)
+        levels.append(replace(splats, face=bound.face[: len(splats)], barycentric=bound.barycentric[: len(splats)]))
+    rig = avatar_arrays(collection).rig
+    number(collection)
+    keep(collection, bare(with_adapters(replace(held, rig=rig, lods=tuple(levels), adapters=(), base=()), held.adapters)))
 
 
 def same_mesh(kept: RigArrays, rig: RigArrays) -> bool:

@@ -6,6 +6,7 @@ import bmesh
 import bpy
 import numpy as np
 
+from ..adapters import hold, renew
 from ..avatar import head_of, splats_of
 from ..avatar.binding_nodes import CORNERS, REST, add_binding
 from ..avatar.bound_splats import BoundSplats, bind_splats, rest_inverse
@@ -38,6 +39,7 @@ def rebind(avatar: bpy.types.Collection) -> int:
         raise AvatarFileError(f"{head.name}: is in {head.mode.replace('_', ' ').title()} Mode", "leave it first")
     for obj in levels.values():
         Edits(obj)  # refuses linked or damaged splats before anything is changed
+    held = hold(avatar)
     _triangulate(head.data)
     vertices, faces = _rest(head)
     if not len(faces):
@@ -55,6 +57,8 @@ def rebind(avatar: bpy.types.Collection) -> int:
         write_normals(obj)
         count += len(bound)
     head.data.update()
+    if held is not None:  # what adapters change lies on the new triangles from now on
+        renew(avatar, held)
     return count
 
 

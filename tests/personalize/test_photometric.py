@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,13 +19,15 @@ from backend.personalize.photometric_loss import Dissimilarity
 from backend.personalize.photometric_pictures import BACKDROP, PIXEL, Picture, Target
 from backend.personalize.photometric_splats import Cloud, Freedom, Unknowns, stillness
 from backend.personalize.photos import of_one_person
+from backend.protocol.adapter_file import read_adapter_file, write_adapter_file
 from backend.protocol.adapters import add, difference, merge, remove, switch
 from backend.protocol.avatar import SH_C0, Adapter, Avatar, Driver, SplatArrays
 from backend.protocol.avatar_file import decode_avatar, encode_avatar
 from backend.protocol.binding import quaternions
-from backend.protocol.errors import AvatarFileError, FaceError
+from backend.protocol.errors import AvatarFileError, FaceError, ImageError, LookalikeError
 from backend.rig import load_rig
 from backend.splats import orbit_camera, pose_splats, render_splats
+from backend.tracking import default_tracker, with_landmarks
 
 SIZE = 80
 STEPS = 30
@@ -96,6 +99,23 @@ def test_a_doubtful_frame_of_a_video_is_left_out_a_strange_photo_refused(avatar,
         of_one_person(avatar, [*own[:2], strange[2]], rig, video=False)
     with pytest.raises(FaceError, match=r"strangerphoto3\.png.*not to be the person"):
         of_one_person(avatar, [own[0], *strange[2:]], rig, video=True)
+
+
+def test_photos_without_a_face_or_of_somebody_else_are_refused_by_the_nets(avatar, rig, portrait_file):
+    """The real path: decoded, tracked, placed, compared."""
+    tracker = default_tracker()
+    head = with_landmarks(rig, tracker)
+    ask = lambda *files: personalize(avatar, files, Wish(steps=1, size=256), head, tracker, Silent())
+    wall = cv2.imencode(".png", np.full((300, 400, 3), 130, np.uint8))[1].tobytes()
+    with pytest.raises(FaceError, match=r"wall\.png: no face"):
+        ask(("wall.png", wall))
+    with pytest.raises(FaceError, match=r"astronaut\.png \(.*seems not to be the person of painted.*leave it out"):
+        ask(("astronaut.png", portrait_file.read_bytes()))
+    with pytest.raises(ImageError, match=r"torn\.jpg"):
+        ask(("torn.jpg", b"no picture"))
+    other = replace(avatar, provenance={"model": "unheard-of", "name": "old"})
+    with pytest.raises(LookalikeError, match="old was made by unheard-of, which cannot be personalized"):
+        personalize(other, [("wall.png", wall)], Wish(), head, tracker, Silent())
 
 
 def test_what_no_photo_shows_and_what_blinks_and_speaks_stays(avatar, refined, rig):
@@ -201,3 +221,28 @@ def test_adapters_switch_merge_and_leave_the_original_to_the_bit(avatar, refined
     assert not remove(carried, "photos").adapters
     with pytest.raises(AvatarFileError, match="no adapter 'x'"):
         switch(carried, "x", True)
+
+
+def test_an_adapter_is_a_file_of_its_own(avatar, refined, tmp_path):
+    """What Blender saves beside the .blend, read by anybody who has the avatar."""
+    levels = difference(avatar.lods, refined.avatar.lods)
+    adapter = Adapter("photos", "photometric", "2026-11-20T00:00:00+00:00", True, {"psnr_after": 1.0}, levels)
+    write_adapter_file(tmp_path / "photos.safetensors", adapter, avatar.lods)
+    read = read_adapter_file(tmp_path / "photos.safetensors", avatar.lods, "painted")
+    assert (read.name, read.facts) == (adapter.name, adapter.facts)
+    assert all(np.array_equal(read.levels[0][name], levels[0][name]) for name in levels[0])
+    fewer = SplatArrays(*(getattr(avatar.lods[0], name)[1:] for name in SplatArrays.__dataclass_fields__))
+    with pytest.raises(AvatarFileError, match="belongs to another avatar than painted"):
+        read_adapter_file(tmp_path / "photos.safetensors", [fewer], "painted")
+    data = (tmp_path / "photos.safetensors").read_bytes()
+    for torn, said in (
+        (data[:-40], "not a valid adapter"),
+        (data[:60], "not an adapter"),
+        (b"\xff" * 64, "not an adapter"),
+        (b"", "not an"),
+    ):
+        (tmp_path / "torn.safetensors").write_bytes(torn)
+        with pytest.raises(AvatarFileError, match=said):
+            read_adapter_file(tmp_path / "torn.safetensors", avatar.lods, "painted")
+    with pytest.raises(AvatarFileError, match="cannot be read"):
+        read_adapter_file(tmp_path / "gone.safetensors", avatar.lods, "painted")

@@ -412,6 +412,14 @@ def test_a_sculpted_neutral_head_is_followed(refined) -> None:
     )
     assert np.abs(before["position"] - posed()["position"]).max() < 2e-5
     assert np.allclose(before["scale"], posed()["scale"], rtol=2e-2)
+    refined.api.rebind(refined.avatar)
+    rebound = posed()
+    refined.api.switch_adapter(refined.avatar, "me", False)
+    assert np.abs(posed()["position"] - rebound["position"]).max() < 2e-5
+    head_part = slice(len(small_avatar().lods[1]))
+    assert np.allclose(levels(refined)[1]["radiance"][head_part, :3], small_avatar().lods[1].sh[:, 0], atol=1e-4)
+    refined.api.switch_adapter(refined.avatar, "me", True)
+    assert np.abs(posed()["position"] - rebound["position"]).max() < 2e-5
     head.data.vertices.add(1)
     for corner in range(3):
         head.data.attributes[f"lookalike:corner_{corner}"].data[0].value = 0
