@@ -104,9 +104,11 @@ def animator() -> Steps:
     with bpy.context.temp_override(window=window(), area=timeline, region=region("WINDOW", timeline)):
         bpy.ops.action.view_all()
     bpy.context.scene.frame_set(62)
+    bpy.context.window_manager.lookalike.face_layer = "arkit"  # where the capture lies
     yield from scroll(-80)
     yield from scroll(14)
     yield from picture("animator_motion")
+    bpy.context.window_manager.lookalike.face_layer = "face"
     findings["keys"] = part("avatar").armature_of(avatar).animation_data.action.name
 
 
@@ -132,6 +134,33 @@ def lighter() -> Steps:
     armature.update_tag()
     yield from scroll(80)
     yield from picture("lighter_look")
+    yield from final_frame(head)
+
+
+def final_frame(head: bpy.types.Object) -> Steps:
+    """F12 of the same view, with a wall that takes the shadow."""
+    middle = head.matrix_world.translation
+    wall = bpy.data.meshes.new("Wall")
+    wall.from_pydata([(-2, 0, -2), (2, 0, -2), (2, 0, 2), (-2, 0, 2)], [], [(0, 1, 2, 3)])
+    backdrop = bpy.data.objects.new("Wall", wall)
+    backdrop.location = (middle.x, middle.y + 0.45, middle.z)
+    bpy.context.scene.collection.objects.link(backdrop)
+    scene = bpy.context.scene
+    scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 24, False
+    scene.render.resolution_x, scene.render.resolution_y = 400, 300
+    scene.camera.data.lens = 50
+    scene.render.image_settings.file_format, scene.render.filepath = "PNG", str(OUT / "lighter_frame.png")
+    yield from settle(0.4)
+    with bpy.context.temp_override(window=window()):
+        bpy.ops.render.render("INVOKE_DEFAULT", write_still=True)
+    while bpy.app.is_job_running("RENDER") or not (OUT / "lighter_frame.png").exists():
+        yield 0.5
+    yield 0.5
+    for extra in list(bpy.context.window_manager.windows)[1:]:
+        with bpy.context.temp_override(window=extra):
+            bpy.ops.wm.window_close()
+    bpy.data.objects.remove(backdrop)
+    yield from settle(0.4)
 
 
 def appearance() -> Steps:

@@ -54,7 +54,7 @@ def act(avatar: Path, photo: Path, take: Path | None, scratch: Path) -> tuple[Pa
     (share / "take.json").write_text(take.read_text() if take else json.dumps(short_take()))
     shutil.copy2(HERE / "driver.py", share / "drivers" / "tutorials.py")
     blender = find("binary" if "LOOKALIKE_BLENDER" in os.environ else "sid", "opengl", scratch / "roots")
-    run = blender.run("tutorials", share, timeout=280)
+    run = blender.run("tutorials", share, timeout=900)
     return run.folder, run.findings
 
 
@@ -86,7 +86,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lookalike-pictures-") as scratch:
         folder, findings = act(arguments.avatar, arguments.photo, arguments.take, Path(scratch))
     shown = {name: Image.open(folder / f"{name}.png").crop(box) for name, box in findings["boxes"].items()}
-    shown["animator_motion"] = Image.open(folder / "animator_motion.png")
+    for name in ("animator_motion", "lighter_frame"):  # whole windows and frames
+        shown[name] = Image.open(folder / f"{name}.png")
     for name, parts in PAIRS.items():
         shown[name] = beside([shown[part] for part in parts])
     for name, picture in shown.items():
