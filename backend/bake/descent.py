@@ -33,6 +33,8 @@ SWEEPS = 2
 TELLING = 0.05
 """dB by which the first guess of patterns must help held-out frames, or colours do not follow the face at all. Where a finer level
 has found that they do, any gain is enough: a coarse level's other errors hide it."""
+SHARES = (0.75, 0.5, 0.25, 0.0)
+"""Of the patterns, tried at the end."""
 SWEEP_SHARE = 0.1
 """Part of a level's time that a pass takes."""
 VERDICTS, PATIENCE = 12, 4
@@ -85,6 +87,7 @@ class Descent:
             if first < steps:
                 found = self._patterned()
                 self._descend(range(first, steps), steps, found, self._free(found))
+                self._shrink()
         except Enough:
             self.ended = STOPPED
         self.ended = self.ended or f"all {steps} steps were taken"
@@ -130,6 +133,13 @@ class Descent:
                 self.best = plain
                 break
         return self.best
+
+    def _shrink(self) -> None:
+        """Less of the patterns, or none, where held-out frames like that more: learned frames ask for too much of them."""
+        state = self.best
+        for share in SHARES if state.colors.patterns.any() else ():
+            weaker = replace(state.colors, patterns=share * state.colors.patterns)
+            self._keep(self._judged(state.unknowns, weaker, len(self.losses)))
 
     def _free(self, state: State) -> tuple[str, ...]:
         """Colours that go on: patterns where there are any, and their mixing where no other level has fixed it."""
