@@ -39,9 +39,10 @@ def roots(tmp_path_factory: pytest.TempPathFactory):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every Blender; with Vulkan only where a module says that its findings depend on the graphics backend."""
+    """Every Blender; with Vulkan only where a module says that its findings depend on the graphics backend; or the newest alone."""
     if "blender" in metafunc.fixturenames:
         chosen = WITH_VULKAN if getattr(metafunc.module, "EVERY_GRAPHICS_BACKEND", False) else BLENDERS
+        chosen = chosen[:1] if getattr(metafunc.module, "NEWEST_ONLY", False) else chosen
         metafunc.parametrize("blender", chosen, ids="-".join, indirect=True, scope="session")
 
 

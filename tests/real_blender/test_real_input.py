@@ -11,6 +11,9 @@ from tests.synthetic import synthetic_avatar
 
 from .window import Run
 
+NEWEST_ONLY = True
+"""It passed in 4.3.2 too; what is shown is Blender's own way of taking input, which costs half a minute a Blender."""
+
 
 @pytest.fixture(scope="module")
 def real_input(blender, share) -> Run:
