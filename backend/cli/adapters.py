@@ -10,6 +10,7 @@ from backend.protocol import adapters as refinements
 from backend.protocol.avatar_file import SUFFIX, read_avatar, write_avatar
 
 from .output import check_target, emit, json_option
+from .personalize import gain_of
 
 
 @click.command()
@@ -44,8 +45,5 @@ def adapters(
     if enable or disable or merge or remove or output is not None:
         write_avatar(output or avatar_file, avatar)
     facts = [{"name": a.name, "kind": a.kind, "created": a.created, "enabled": a.enabled, **a.facts} for a in avatar.adapters]
-    lines = [
-        f"{'on ' if a.enabled else 'off'} {a.name}: {a.kind}, {a.created}, {a.facts.get('psnr_before')} -> {a.facts.get('psnr_after')} dB"
-        for a in avatar.adapters
-    ]
+    lines = [f"{'on ' if a.enabled else 'off'} {a.name}: {a.kind}, {a.created}, {gain_of(a)}" for a in avatar.adapters]
     emit(as_json, {"file": str(output or avatar_file), "adapters": facts}, "\n".join(lines) or "no adapters")

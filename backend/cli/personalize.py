@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from backend.protocol.avatar import Avatar
+from backend.protocol.avatar import Adapter, Avatar
 from backend.protocol.avatar_file import SUFFIX, encode_avatar, read_avatar, write_avatar
 from backend.protocol.frames import Message
 from backend.protocol.messages import Personalize, Preview, Progress
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1, 5000), default=500, show_default=True, help="Of level 1; the others follow.")
 @click.option("--face", "faces", multiple=True, type=click.IntRange(min=0), help="Which face, counted from the left from 0.")
 @click.option("--rig", default="builtin", show_default=True, help="The head that the avatar stands on, as given to reconstruct.")
+@click.option("--method", default="", help="refine, tune, registers or lora; by default what fits the model that made the avatar.")
 @click.option("--consent", default="", help="Statement of consent, for what the file says of the adapter.")
 @click.option("--curve", type=click.Path(path_type=Path), help="Picture of loss and held-out PSNR, NAME.png.")
 @click.option("--backend", "use_backend", is_flag=True, help="Let this user's running backend do it (see: lookalike serve).")
@@ -37,6 +38,7 @@ def personalize(
     steps: int,
     faces: tuple[int, ...],
     rig: str,
+    method: str,
     consent: str,
     curve: Path | None,
     use_backend: bool,
@@ -54,7 +56,7 @@ def personalize(
         raise click.UsageError(f"{len(faces)} --face for {len(photos)} photos")
     avatar, files = read_avatar(avatar_file), read_files(photos)
     chosen = faces * len(files) if len(faces) == 1 else faces
-    request = Personalize(tuple(n for n, _ in files), chosen, consent, steps, rig)
+    request = Personalize(tuple(n for n, _ in files), chosen, consent, steps, rig, method)
     with TerminalListener(output.stem, quiet=as_json) as terminal:
         done = _over_the_wire(avatar, files, request, terminal) if use_backend else _here(avatar, files, request, terminal)
     refined, picture, warnings = done
@@ -65,8 +67,16 @@ def personalize(
         click.echo(f"warning: {warning}", err=True)
     adapter = refined.adapters[-1]
     facts = {"file": str(output), **terminal.timings(), "adapter": {"name": adapter.name, "kind": adapter.kind, **adapter.facts}}
-    gain = f"{adapter.facts.get('psnr_before')} -> {adapter.facts.get('psnr_after')} dB"
-    emit(as_json, {**facts, "warnings": warnings}, f"{output}: {gain} ({adapter.facts.get('judged_by')}) in {terminal.seconds:.1f} s")
+    judged = adapter.facts.get("judged_by", "held-out pictures")
+    emit(as_json, {**facts, "warnings": warnings}, f"{output}: {gain_of(adapter)} ({judged}) in {terminal.seconds:.1f} s")
+
+
+def gain_of(adapter: Adapter) -> str:
+    """What an adapter brought on what was held out, in words: dB of a refinement, the error of a network's factors."""
+    facts = adapter.facts
+    if "psnr_after" in facts:
+        return f"{facts.get('psnr_before')} -> {facts['psnr_after']} dB"
+    return f"held-out error {facts.get('before')} -> {facts.get('after')}"
 
 
 Outcome = tuple[Avatar, np.ndarray, list[str]]
@@ -138,6 +148,7 @@ def _over_the_wire(avatar: Avatar, files: list[tuple[str, bytes]], request: Pers
         with interrupts(work.interrupted):
             done = client.personalize(
                 encode_avatar(avatar), files, faces=request.faces, steps=request.steps, rig=request.rig, consent=request.consent,
+                method=request.method,
                 on_event=work.show,
             )  # fmt: skip
     return done.avatar(), work.picture, list(getattr(done.body, "warnings", ()))

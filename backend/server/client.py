@@ -155,6 +155,7 @@ class Client:
         steps: int = 500,
         rig: str = "builtin",
         consent: str = "",
+        method: str = "",
         on_event: Callable[[Message], None] | None = None,
         timeout: float | None = None,
     ) -> Finished:
@@ -164,7 +165,7 @@ class Client:
             LookalikeError: of the class that the backend raised; code "no_improvement" where the photos do not help.
         """
         names, files = _read(photos)
-        body = Personalize(names, tuple(faces), consent, steps, rig)
+        body = Personalize(names, tuple(faces), consent, steps, rig, method)
         return self.wait(self.connection.send(body, portrait_payload(files, avatar=avatar)), on_event, timeout)
 
     def bake(
