@@ -208,3 +208,30 @@ def test_linked_avatar_is_drawn(part, avatar, camera, gpu, tmp_path) -> None:
     linked = draw(bpy.context.evaluated_depsgraph_get(), view, projection, SIZE)
     assert direct[..., 3].mean() > 0.05
     assert psnr(direct, linked) > 50
+
+
+def test_a_sequence_is_drawn_as_each_frame_is(part, avatar, camera, gpu, tmp_path) -> None:
+    """The same cloud of the viewport from frame to frame, as a window plays it: other places, colours and numbers of splats."""
+    interchange, files = part("interchange"), part("protocol.interchange")
+    whole = interchange.posed_cloud(avatar.collection, bpy.context.evaluated_depsgraph_get(), 0)
+    half = whole.take(np.arange(len(whole.position) // 2))
+    for number, cloud in ((1, whole), (2, half._replace(sh=-half.sh))):
+        (tmp_path / f"take_{number}.ply").write_bytes(files.encode_ply(cloud))
+    part("api").delete_avatar(avatar.collection)
+    obj = part("api").import_sequence(tmp_path / "take_1.ply").obj
+    held, view = part("viewport.clouds").Clouds(), camera.matrix_world.inverted()
+    for frame in (1, 2, 1):
+        bpy.context.scene.frame_set(frame)
+        depsgraph = bpy.context.evaluated_depsgraph_get()
+        held.mark({obj.session_uid})
+        _, cloud = held.get(obj, depsgraph)
+        cloud.refresh(obj, depsgraph)
+        expected = part("avatar.evaluated").read_evaluated(obj, depsgraph)
+        assert np.array_equal(cloud.splats.position, expected["position"])
+        assert np.array_equal(cloud.splats.appearance[:, :3], expected["rgb"])
+    assert len(cloud) == len(whole.position)
+    projection = camera.calc_matrix_camera(depsgraph, x=SIZE[0], y=SIZE[1])
+    drawn = part("viewport.picture").draw_picture(depsgraph, view, projection, SIZE)
+    seen = rasterize(**world_splats(part, obj, depsgraph), view=np.array(view), projection=np.array(projection), size=SIZE)
+    assert seen[..., 3].mean() > 0.05
+    assert psnr(drawn, seen) > 50
