@@ -235,7 +235,7 @@ TOOLTIPS = {
         "保存此镜头的副本供渲染农场使用：依赖 Python 的内容变为关键帧，使用相对路径，列出需复制的文件"
     ),
     "Saves NAME_render.blend for a farm beside this file, which stays as it is.": (
-        "在此文件旁为农场保存 NAME_render.blend，此文件保持不变。"
+        "在此文件旁为农场保存 NAME_render.blend，此文件保持不变"
     ),
     "A backend on this computer, started by the add-on; photos do not leave the computer": "本机上的后端，由插件启动；照片不会离开本机",
     "A backend that someone runs on another computer; photos are sent there, encrypted": "他人在另一台电脑上的后端；照片会加密发送到那里",

@@ -69,6 +69,7 @@ PERSONALIZE = {
     ),
     # options and tooltips
     "What the active avatar is personalized with: photos, or one video": "用于个性化活动头像的内容：照片，或一段视频",
+    "Photos": "照片",
     "The highlighted photo": "高亮的照片",
     "How the avatar is personalized": "头像如何个性化",
     "How long it may learn; the best state on the way is kept": "最多学习多久；保留途中最好的状态",
