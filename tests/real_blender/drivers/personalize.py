@@ -19,6 +19,7 @@ from driving import (
     Steps,
     drag,
     findings,
+    move,
     press_button,
     redraw,
     region,
@@ -148,21 +149,30 @@ def adapters() -> Steps:
         findings.setdefault("history", []).append([direction, len(api.adapters(the_avatar())), colour()])
 
 
+def widen(share: float) -> Steps:
+    """Drag the sidebar's edge, which each Blender feels a few pixels elsewhere."""
+    before = region("UI").width
+    for offset in (0, 2, -2, 4, -4, 6):
+        ui = region("UI")
+        x, y = ui.x + offset, ui.y + ui.height // 2
+        yield from move(x, y)
+        yield from drag(x, y, -share * ui.width, 0, "LEFTMOUSE")
+        redraw()
+        yield from settle(0.4)
+        if abs(region("UI").width - before) > 20:
+            return
+
+
 def appearance() -> Steps:
     """A narrow sidebar, and Blender's light theme."""
-    ui = region("UI")
-    yield from drag(ui.x, ui.y + ui.height // 2, 0.4 * ui.width, 0, "LEFTMOUSE")
-    yield from settle(0.4)
+    yield from widen(-0.4)
     findings["narrow"] = region("UI").width
     screenshot("narrow")
     folder = Path(bpy.utils.system_resource("SCRIPTS")) / "presets" / "interface_theme"
     light = next(path for path in folder.iterdir() if path.name.lower() == "blender_light.xml")
     with bpy.context.temp_override(window=window(), area=view_area(), region=region()):
         bpy.ops.script.execute_preset(filepath=str(light), menu_idname="USERPREF_MT_interface_theme_presets")
-    ui = region("UI")
-    yield from drag(ui.x, ui.y + ui.height // 2, -0.7 * ui.width, 0, "LEFTMOUSE")
-    redraw()
-    yield from settle(0.5)
+    yield from widen(0.7)
     findings["wide"] = region("UI").width
     screenshot("light")
 
