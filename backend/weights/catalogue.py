@@ -97,7 +97,8 @@ CATALOGUE: tuple[Known, ...] = (
     ),
     Known(
         name="instant", use="reconstructor Instant Expressive: networks of `lookalike train`", licence="that of whoever trained them",
-        file="best.safetensors", source="`lookalike train instant-distill`; its authors have released none",
+        file="best.safetensors", source="https://research.nvidia.com/labs/amri/projects/instant4d",
+        terms="its authors have released none: train one, lookalike train instant-distill",
         shapes=({"sizes": (14,), "ball": (2, 3), "decoder.layers.4.bias": (14,)},),
     ),
     _dino("s", "S", 384, 88_283_115, "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),
