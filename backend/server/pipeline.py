@@ -201,27 +201,6 @@ def bake(avatar: bytes | Avatar, request: Bake, listener: Listener | None = None
     return done.avatar
 
 
-def bake(avatar: bytes | Avatar, request: Bake, listener: Listener | None = None) -> Avatar:
-    """What the avatar's refiner draws as its own splats (see `backend.bake`).
-
-    Raises:
-        AvatarFileError: the bytes are no avatar.
-        RigError, WeightsError: no features, no weights; code "no_improvement" where no level came nearer.
-        Cancelled: before there was anything better.
-    """
-    import torch
-
-    from backend.bake import bake as bake_avatar
-    from backend.models.refiner import refiner_of
-
-    avatar = decode_avatar(avatar) if isinstance(avatar, bytes) else avatar
-    done = bake_avatar(
-        refiner_of(avatar), avatar, listener or Silent(), levels=request.levels or None, frames=request.frames, steps=request.steps,
-        patterns=request.patterns, size=request.size, seed=request.seed, device="cuda" if torch.cuda.is_available() else "cpu",
-    )  # fmt: skip
-    return done.avatar
-
-
 def track(files: Sequence[File], request: Track, listener: Listener | None = None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Rig parameters of photos or of one video: (arrays as in `messages.Track`, expression names)."""
     from .motion import arrays_of, track_files
