@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -214,6 +215,28 @@ def test_a_training_step_lowers_the_loss_as_its_gradient_says():
             parameter.sub_(rate * gradient)
         after = loss()
     assert 0.5 < (before.item() - after.item()) / (rate * slope) < 1.5
+
+
+@pytest.mark.skipif("LOOKALIKE_LEARNING_TESTS" not in os.environ, reason="150 steps: set LOOKALIKE_LEARNING_TESTS to run them")
+def test_a_learned_driver_moves_what_it_shows():
+    """Two drivers, one with a light above and one with it below, teach a head to hold it there; photo and camera stay."""
+    network = small_network(sizes=replace(SIZES, levels=0))
+    network.ball.copy_(torch.tensor([[0.0, 0.0, 0.0], [0.4, 0.4, 0.4]]))
+    y, x = torch.meshgrid(torch.linspace(-1, 1, SIZE), torch.linspace(-1, 1, SIZE), indexing="ij")
+    disc = (x**2 + y**2 < 0.16).float()
+    light = lambda height: (disc * (0.3 + 0.7 * torch.exp(-(x**2 + (y - height) ** 2) / 0.02)))[None, None].repeat(1, 3, 1, 1)
+    drivers = light(-0.2), light(0.2)
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3, (0.9, 0.99))
+    drawn = lambda photo, driver: network(photo, frontal(), network.code(photo, frontal()), network.code(driver, frontal()), frontal(), 0)
+    for step in range(150):
+        photo, driver = drivers[step // 2 % 2], drivers[step % 2]
+        optimiser.zero_grad()
+        (drawn(photo, driver) - driver).square().mean().backward()
+        optimiser.step()
+    with torch.no_grad():
+        errors = [[float((drawn(drivers[0], driver) - truth).square().mean()) for truth in drivers] for driver in drivers]
+    assert errors[0][0] < 0.75 * errors[0][1]
+    assert errors[1][1] < 0.75 * errors[1][0]
 
 
 def test_weights_round_trip_and_are_checked(tmp_path, monkeypatch):

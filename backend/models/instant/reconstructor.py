@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 LEVEL_SHARES = (0.7, 0.8, 0.9)
 """How much of the whole job is done when each level is."""
+TRUSTED = 0.5
+"""Share of the motion codes' variance below which the sliders' codes are called into question."""
 EMPTY = 0.02
 """Points of rays that stop less of their light than this are left out of an avatar: nothing is there."""
 
@@ -128,6 +130,10 @@ class Instant:
             loss = _loss(network, levels[0], codes, baked, lods[0], turn)
             warnings.append(loss.sentence)
             facts["binding_mm"] = {"network": 1000 * loss.network, "rig": 1000 * loss.rig, "apart": 1000 * loss.apart}
+            facts["sliders_explain"] = round(codes.explained, 3)
+            if codes.explained < TRUSTED:
+                share = f"{100 * codes.explained:.0f} %"
+                warnings.append(f"in training this rig's sliders explained {share} of what drivers did: their refined pictures tell little")
         facts |= {"model": self.name, "licences": {"model": self.licence, "rig": rig.licence}, "warnings": warnings}
         listener.progress(1.0, "done")
         return Avatar(baked, tuple(lods), nothing(), fitted.drivers, facts, features)
