@@ -1,6 +1,6 @@
 """Make the README's strip of pictures from a photo and its avatar.
 
-    .venv/bin/python docs/make_pictures.py demo/astronaut.png demo/astronaut.lookalike
+.venv/bin/python docs/make_pictures.py demo/astronaut.png demo/astronaut.lookalike
 """
 
 import argparse
@@ -29,6 +29,7 @@ def strip(photo: Path, avatar: Avatar, tile: int) -> F32:
     driver = avatar.drivers[0]
     camera = Camera.of(driver)
     left, top, right, bottom = avatar.provenance["sources"][0]["crop"]
+
     def shrink(picture: F32) -> F32:
         cropped = Image.new("RGB", (right - left, bottom - top), "white")  # the crop may reach beyond the photo
         cropped.paste(Image.fromarray((picture * 255 + 0.5).astype(np.uint8)), (-left, -top))

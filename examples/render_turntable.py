@@ -1,6 +1,6 @@
 """An avatar file to pictures without Blender: a turntable video and a contact sheet of views and expressions.
 
-    python examples/render_turntable.py ada.lookalike --video ada.mp4 --sheet ada.png
+python examples/render_turntable.py ada.lookalike --video ada.mp4 --sheet ada.png
 """
 
 import argparse

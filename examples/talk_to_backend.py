@@ -1,7 +1,7 @@
 """Talk to a running backend (`lookalike serve`): what it is, what it has done, and a picture of a job's avatar.
 
-    python examples/talk_to_backend.py                      # its models, rigs and jobs
-    python examples/talk_to_backend.py --job ID -o view.png --yaw 25
+python examples/talk_to_backend.py                      # its models, rigs and jobs
+python examples/talk_to_backend.py --job ID -o view.png --yaw 25
 """
 
 import argparse

@@ -223,9 +223,7 @@ def _remote(settings: Settings) -> Endpoint:
                 "turn on Allow Online Access in Blender's System preferences",
             )
         if not settings.allow_sending:
-            raise BackendError(
-                f"Photos may not be sent to {host} yet", "confirm Send Photos to This Computer in the add-on's preferences"
-            )
+            raise BackendError(f"Photos may not be sent to {host} yet", "confirm Send Photos to This Computer in the add-on's preferences")
     return endpoint
 
 

@@ -59,7 +59,7 @@ def _integers(value):
 
 
 def test_every_word_of_the_design_has_a_body():
-    requests = {"hello", "reconstruct", "personalize", "track", "render", "cancel", "list", "fetch", "shutdown", "ping"}
+    requests = {"hello", "reconstruct", "personalize", "bake", "track", "render", "cancel", "list", "fetch", "shutdown", "ping"}
     events = {"accepted", "progress", "lod", "rig", "preview", "result", "error", "pong", "welcome", "jobs", "goodbye"}
     assert set(BODIES) - {""} == requests | events
 

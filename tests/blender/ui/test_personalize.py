@@ -18,6 +18,8 @@ from backend.protocol.adapters import add, difference
 from backend.protocol.avatar import Adapter, Avatar, SplatArrays
 from tests.synthetic import synthetic_avatar
 
+pytestmark = pytest.mark.oldest_and_newest
+
 Pump = Callable[..., float]
 FILED = tuple(SplatArrays.__dataclass_fields__)
 FIELDS = ("position", "rotation", "scale", "radiance", "face", "centre", "barycentric", "local_rotation", "spread")
