@@ -184,7 +184,7 @@ class Descent:
     def _loss(self, index: int, unknowns: Unknowns, colors: Colors) -> Tensor:
         seen = self.level.seen[index]
         image, coverage = self.level.draw(index, unknowns, colors)
-        loss = photometric_loss(image, seen.image, seen.weight)
+        loss = photometric_loss(image, seen.reference, seen.weight)
         # On black a dark splat and none look alike: the outline stays the avatar's own.
         loss = loss + SILHOUETTE * ((coverage - seen.matte).abs() * seen.weight).sum() / seen.weight.sum().clamp(min=1)
         for name in GEOMETRY:

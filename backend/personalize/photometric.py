@@ -245,7 +245,10 @@ def _descend(task: Task, level: int, steps: int, start: Callable[[Cloud], list[U
     best = unknowns.copy()
     course, main = task.course, start is None
     course.verdicts.append(Verdict(level, 0, before, math.nan))
-    optimizer = _adam(unknowns, _still(task, main))
+    still = _still(task, main)
+    for name in still:
+        getattr(unknowns, name).requires_grad_(False)  # no gradient is carried to what stays as it is
+    optimizer = _adam(unknowns, still)
     since, waited = 0.0, 0
     order = turns(len(posed))
     try:
@@ -303,7 +306,7 @@ def _best(cloud: Cloud, candidates: Sequence[Unknowns], judged: Sequence[Judged]
 
 def _loss(cloud: Cloud, posed: Posed, unknowns: Unknowns, seen: Seen, index: int) -> Tensor:
     image, coverage = draw(cloud, posed, unknowns, seen, index)
-    loss = photometric_loss(image, seen.image, seen.weight)
+    loss = photometric_loss(image, seen.reference, seen.weight)
     loss = loss + SILHOUETTE * ((coverage - seen.matte).abs() * seen.weight).sum() / seen.weight.sum().clamp(min=1)
     for name, weight in PULL.items():
         loss = loss + weight * (getattr(unknowns, name) ** 2).mean()

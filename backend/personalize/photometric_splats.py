@@ -128,7 +128,8 @@ class Cloud:
             picture: whose expression's change is added; None for none.
         """
         own = SHIFT * self._geometry * torch.tanh(unknowns.shift) * posed.scale
-        moved = (posed.axes @ own[..., None] + posed.carry @ self._moved(unknowns, picture)[..., None])[..., 0]
+        # Products of small matrices, one a splat: torch's batched product takes four times as long for them.
+        moved = (posed.axes * own[:, None]).sum(2) + (posed.carry * self._moved(unknowns, picture)[:, None]).sum(2)
         scale = posed.scale * torch.exp(STRETCH * self._geometry * torch.tanh(unknowns.stretch))
         turn = 0.5 * TURN * self._geometry * torch.tanh(unknowns.turn)
         rotation = turned(posed.rotation, turn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from backend.models.projection.anatomy import Anatomy
 from backend.protocol.avatar import F32, Avatar, RigArrays, SplatArrays
 from backend.splats.rasterization import rasterization
 
+from .photometric_loss import Reference
 from .photometric_pictures import BACKDROP, Picture, Target
 from .photometric_splats import Cloud, Freedom, Posed, Unknowns, stillness
 
@@ -47,6 +49,11 @@ class Seen:
         picture = np.exp(np.clip(_plane(*target.matte.shape) @ light, -GAIN_LIMIT, GAIN_LIMIT))
         arrays = (target.image, target.matte, target.weight, picture, camera.world_to_camera, camera.intrinsics)
         return Seen(*map(send, arrays), blur=target.blur)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The image as the loss compares with it."""
+        return Reference.of(self.image)
 
     @property
     def size(self) -> tuple[int, int]:
