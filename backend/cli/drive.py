@@ -39,7 +39,8 @@ def drive(
     """Move an avatar of --model instant by another person's video, or pictures.
 
     FILE is the avatar; DRIVERS are one video, several pictures of one person, or a folder of pictures. Expressions go from
-    the driver's pixels to the network's motion code; no parametric head is between. The rate is measured and told.
+    the driver's pixels to the network's motion code, with no head model between; one is fitted to find the face and how the
+    head is turned. The rate is measured and told.
     """
     from backend.models.instant import Instant
     from backend.models.instant.driving import Drive
@@ -51,6 +52,8 @@ def drive(
         check_target(output, ".mp4")
     elif output.suffix:
         raise LookalikeError(f"{output.name}: frames go into an .mp4 or a folder", "correct -o")
+    elif not output.absolute().parent.is_dir():
+        raise LookalikeError(f"{output}: there is no folder {output.absolute().parent}", "make it first, or correct -o")
     avatar = read_avatar(file)
     sources = _sources(drivers)
     with TerminalListener(file.stem, quiet=as_json) as listener:

@@ -19,7 +19,7 @@ def refiner_of(avatar: Avatar) -> Refining:
     name = str(avatar.provenance.get("model", "projection"))
     model = reconstructor(name)
     if not hasattr(model, "refine"):
-        raise LookalikeError(f"{avatar.name}: {name} has no refiner", "leave out --refined, or reconstruct it with --model omg")
+        raise LookalikeError(f"{avatar.name}: {name} has no refiner", "take an avatar made with --model omg, gagavatar or instant")
     if "baked" in avatar.provenance:
         raise LookalikeError(f"{avatar.name}: is baked, and has no features for a refiner any more", "take the file that it was baked from")
     return cast("Refining", model)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from backend.protocol.avatar import F32
 from backend.protocol.errors import FaceError
+from backend.rig import Rig
 
 from .frames import Frame, PersonFrames
 
@@ -67,6 +68,30 @@ def check_portraits(portraits: Sequence[Portrait], embed: Callable[[F32], NDArra
     if embed is not None:
         known = [(p.name, vector) for p in portraits[:LOOKED_AT] if (vector := embed(p.image)) is not None]
         _compare(known, lambda a, b: 1 - float(np.dot(a, b)), EMBEDDING_LIMIT, "{:.2f} of ArcFace's distance")
+
+
+def doubts(portraits: Sequence[Portrait], rig: Rig) -> list[str]:
+    """Warnings where later portraits seem to show somebody else than the first; nothing where ArcFace has judged already.
+
+    A `projection` avatar of the first is laid over each of the others, and the details of the face are compared: people in other
+    photos of theirs have about 0.7, others 0.3, turning the head by 45 degrees costs 0.1. That is no proof, hence no error.
+    """
+    from backend.models.interface import Silent
+    from backend.models.projection import Projection
+    from backend.models.projection.anatomy import Anatomy
+
+    from .measures import arcface_embedding
+    from .photos import LIKENESS, likenesses, placed
+
+    if len(portraits) < 2 or arcface_embedding() is not None:
+        return []
+    first = Projection().reconstruct(portraits[:1], rig, Silent())
+    values = likenesses(first, [placed(p, first, rig, {}) for p in portraits[1:]], Anatomy.of(rig))
+    return [
+        f"{portrait.name} may show somebody else than {portraits[0].name}: details of the face agree by {value:.2f}, less than {LIKENESS}"
+        for portrait, value in zip(portraits[1:], values, strict=True)
+        if value < LIKENESS
+    ]
 
 
 def _compare(known: Sequence[tuple[str, NDArray]], distance: Callable[[NDArray, NDArray], float], limit: float, unit: str) -> None:

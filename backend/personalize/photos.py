@@ -60,7 +60,7 @@ def load_pictures(
     rig_check(avatar, rig)
     sources = own_sources(avatar)
     warnings: list[str] = []
-    pictures = [_placed(p, avatar, rig, sources, size) for p in load_portraits(files, faces, tracker, listener, warnings)]
+    pictures = [placed(p, avatar, rig, sources, size) for p in load_portraits(files, faces, tracker, listener, warnings)]
     pictures.sort(key=lambda p: sources.get(p.sha256, len(sources)))
     pictures, doubts = of_one_person(avatar, pictures, rig, is_video(files))
     return pictures, warnings + doubts
@@ -86,8 +86,13 @@ def load_portraits(
         raise ImageError(f"{name}: a video is used alone", "give the photos and the video separately")
     portraits = _frames_of(files[0], faces, tracker, warnings) if video else _photos(files, faces, tracker)
     count = VIDEO_FRAMES if video else len(files)
+    known: dict[str, str] = {}
     for i, portrait in enumerate(portraits):
         listener.progress(i / count, "track", portrait.name)
+        if portrait.sha256 in known:  # a photo that was learned from must not also be held out
+            warnings.append(f"{portrait.name} is the same picture as {known[portrait.sha256]}, and was left out")
+            continue
+        known[portrait.sha256] = portrait.name
         warnings += portrait.warnings
         yield portrait
 
@@ -156,7 +161,7 @@ def own_sources(avatar: Avatar) -> dict[str, int]:
     return {sha: i for i, sha in enumerate(found) if i < len(avatar.drivers)}
 
 
-def _placed(portrait: Portrait, avatar: Avatar, rig: Rig, sources: dict[str, int], size: int) -> Picture:
+def placed(portrait: Portrait, avatar: Avatar, rig: Rig, sources: dict[str, int], size: int = 512) -> Picture:
     """The one photo that an avatar was made from lies as its driver says; every other one is found by its landmarks."""
     if len(avatar.drivers) == 1 and portrait.sha256 in sources:
         return make_picture(portrait, avatar.drivers[0], np.zeros_like(avatar.rig.vertices), size)

@@ -63,7 +63,7 @@ def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener 
         Cancelled: by the listener.
     """
     from backend.models import reconstructor
-    from backend.personalize.identity import check_portraits
+    from backend.personalize.identity import check_portraits, doubts
     from backend.rig import load_rig
     from backend.tracking import with_landmarks
 
@@ -73,7 +73,7 @@ def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener 
     portraits = load_portraits(files, request.faces, listener)
     check_portraits(portraits)
     avatar = model.reconstruct(portraits, rig, _Later(listener, _TRACKING_SHARE))
-    return replace(avatar, provenance=provenance(avatar, request, portraits))
+    return replace(avatar, provenance=provenance(avatar, request, portraits, doubts(portraits, rig)))
 
 
 def extend(avatar: Avatar, files: Sequence[File], faces: Sequence[int | None], rig: str, listener: Listener | None = None) -> Avatar:
@@ -105,21 +105,27 @@ def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener:
     """Decode and measure each photo. A choice between faces travels in the error's `data`."""
     from backend.tracking import FaceChoiceError, decode_image, describe_faces, make_portrait
 
-    portraits = []
+    portraits: list[Portrait] = []
     for i, (name, data) in enumerate(files):
         listener.progress(_TRACKING_SHARE * i / len(files), "track", name)
         choice = faces[i] if i < len(faces) else None
         try:
-            portraits.append(make_portrait(decode_image(data, name), name, choice, _tracker()))
+            portrait = make_portrait(decode_image(data, name), name, choice, _tracker())
         except FaceChoiceError as error:
             describe_faces(error, name, i)
             raise
+        twin = next((i for i, known in enumerate(portraits) if known.sha256 == portrait.sha256), None)
+        if twin is None:
+            portraits.append(portrait)
+        else:
+            warning = f"{name} is the same picture as {portraits[twin].name}, and was left out"
+            portraits[twin] = replace(portraits[twin], warnings=(*portraits[twin].warnings, warning))
     listener.progress(_TRACKING_SHARE, "track")
     return portraits
 
 
-def provenance(avatar: Avatar, request: Reconstruct, portraits: Sequence[Portrait]) -> dict[str, object]:
-    """What the model stated (sources, rig, licences, time, software), and what only the request knows."""
+def provenance(avatar: Avatar, request: Reconstruct, portraits: Sequence[Portrait], doubted: Sequence[str] = ()) -> dict[str, object]:
+    """What the model stated (sources, rig, licences, time, software), what only the request knows, and warnings, `doubted` last."""
     tracker = _tracker()
     own = avatar.provenance.get("warnings", [])
     return {
@@ -127,7 +133,7 @@ def provenance(avatar: Avatar, request: Reconstruct, portraits: Sequence[Portrai
         "name": request.name or Path(request.portraits[0]).stem,
         "consent": request.consent or "not stated",
         "tracker": f"{tracker.name} ({tracker.licence})",
-        "warnings": [w for portrait in portraits for w in portrait.warnings] + (own if isinstance(own, list) else []),
+        "warnings": [w for portrait in portraits for w in portrait.warnings] + (own if isinstance(own, list) else []) + list(doubted),
     }
 
 

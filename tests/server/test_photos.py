@@ -135,3 +135,18 @@ def test_real_work_is_cancelled_by_the_worker_itself(client, real_backend, stage
 def test_clients_live_on_after_all_this(client):
     assert {job.state for job in client.jobs()} <= {"done", "failed", "cancelled"}
     assert client.connection.status.state == "ready"
+
+
+def test_photos_of_two_people_are_told_and_the_same_photo_counts_once(client):
+    """Without ArcFace's weights two people are no error, as nothing proves it, but never silent."""
+    from backend.rig import builtin_head
+    from backend.training.synthetic import SyntheticHeads
+
+    drawn = SyntheticHeads(builtin_head(), 1, 1, 384, seed=4).view(0, 0).image
+    stranger = encoded((np.clip(drawn, 0, 1) * 255).astype(np.uint8))
+    mine = encoded(ASTRONAUT)
+    done = client.reconstruct([("me.png", mine), ("other.png", stranger), ("again.png", mine)], timeout=180)
+    warnings = " | ".join(done.avatar().provenance["warnings"])
+    assert "again.png is the same picture as me.png, and was left out" in warnings
+    assert "other.png may show somebody else than me.png: details of the face agree by " in warnings
+    assert [source["name"] for source in done.avatar().provenance["sources"]] == ["me.png", "other.png"]

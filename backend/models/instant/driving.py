@@ -1,4 +1,5 @@
-"""An avatar driven by another person's pictures: face -> motion code -> Gaussians -> picture. No head model is in that path.
+"""An avatar driven by another person's pictures: face -> motion code -> Gaussians -> picture. No head model is in that path;
+one is fitted to tell where the face is and how the head is turned.
 
 The driver's tracking says where the face is in the picture, and how the head is turned; expressions come from the pixels.
 """
