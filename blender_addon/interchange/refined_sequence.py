@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,10 @@ NOTE = ".sequence.json"
 FORMAT = 1
 SENSOR = 36.0
 _MOST_BYTES = 1 << 16
+_MOST_PICTURES = 1 << 31
+_MOST_PIXELS = 1 << 16
+_LONGEST_STEM = 240
+"""Bytes; with a number and .png still a file's name everywhere."""
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
@@ -33,11 +38,9 @@ class SequenceNote:
     first_file: Path
     first: int
     count: int
-    fps: float
     size: tuple[int, int]
     world_to_camera: F32
     intrinsics: F32
-    transparent: bool
 
 
 def read_note(path: str | Path) -> SequenceNote:
@@ -48,30 +51,47 @@ def read_note(path: str | Path) -> SequenceNote:
     """
     path = Path(path)
     try:
-        text = path.read_bytes()[: _MOST_BYTES + 1]
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise AvatarFileError(f"{path.name}: cannot be read ({error.strerror})", "check the path") from error
     try:
         told = json.loads(text)
         if told["lookalike_sequence"] != FORMAT:
             raise ValueError("another version")
-        stem, first, count = str(told["stem"]), int(told["first"]), int(told["count"])
-        if Path(stem).name != stem or count < 1 or first < 0:
-            raise ValueError("impossible names")
-        view, lens = np.array(told["world_to_camera"], np.float32), np.array(told["intrinsics"], np.float32)
-        size = int(told["size"][0]), int(told["size"][1])
-        usable = view.shape == (4, 4) and lens.shape == (3, 3) and np.isfinite(view).all() and np.isfinite(lens).all()
-        if not usable or min(size) < 1 or lens[0, 0] <= 0 or abs(float(np.linalg.det(view[:3, :3])) - 1) > 1e-2:
-            raise ValueError("an impossible camera")
-        fps, transparent = float(told["fps"]), bool(told["transparent"])
+        stem, first, count = _names(told)
+        size, view, lens = _seen(told)
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise AvatarFileError(
             f"{path.name}: is no note of refined frames", "choose the NAME.sequence.json that was written with them"
         ) from error
     picture = path.with_name(f"{stem}_{first:04d}.png")
-    if not picture.exists():
+    if not os.path.isfile(picture):
         raise AvatarFileError(f"{picture.name}: there is no such file", "keep the pictures beside their note")
-    return SequenceNote(picture, first, count, fps, size, view, lens, transparent)
+    return SequenceNote(picture, first, count, size, view, lens)
+
+
+def _names(told: dict) -> tuple[str, int, int]:
+    """What all pictures' names begin with, the number of the first, and how many there are; ValueError where no files are called so."""
+    stem, first, count = str(told["stem"]), int(told["first"]), int(told["count"])
+    if Path(stem).name != stem or "\0" in stem or len(stem.encode()) > _LONGEST_STEM:
+        raise ValueError("an impossible name")
+    if not 1 <= count < _MOST_PICTURES or not 0 <= first < _MOST_PICTURES:
+        raise ValueError("impossible numbers")
+    return stem, first, count
+
+
+def _seen(told: dict) -> tuple[tuple[int, int], F32, F32]:
+    """Size of the pictures, world to camera and intrinsics; ValueError where no camera sees so."""
+    size = int(told["size"][0]), int(told["size"][1])
+    if not 1 <= min(size) <= max(size) <= _MOST_PIXELS:
+        raise ValueError("an impossible size")
+    with np.errstate(over="ignore"):  # too much for float32 becomes infinite, and is refused as that
+        view, lens = np.array(told["world_to_camera"], np.float32), np.array(told["intrinsics"], np.float32)
+    usable = view.shape == (4, 4) and lens.shape == (3, 3) and np.isfinite(view).all() and np.isfinite(lens).all()
+    if not usable or min(lens[0, 0], lens[1, 1]) <= 0 or not abs(float(np.linalg.det(view[:3, :3].astype(np.float64))) - 1) <= 1e-2:
+        raise ValueError("an impossible camera")
+    return size, view, lens
 
 
 def add_refined_sequence(
@@ -93,19 +113,16 @@ def add_refined_sequence(
     if armature is None:
         raise AvatarFileError(f"{avatar.name}: has lost its rig", "undo the deletion or import it again")
     scene = bpy.context.scene
-    begin = scene.frame_start if start is None else start
-    camera = _camera(f"{avatar.name}.refined", note)
-    scene.collection.objects.link(camera)
-    camera.parent = armature
-    image = _image(note)
-    background = camera.data.background_images.new()
-    background.image, background.alpha, background.display_depth, background.frame_method = image, 1.0, "FRONT", "FIT"
-    _play(background.image_user, note, begin)
-    camera.data.show_background_images = True
-    if plane:
-        shown = _plane(f"{avatar.name}.refined.plane", note, image, begin, _distance(avatar, note))
-        scene.collection.objects.link(shown)
-        shown.parent = camera
+    made: list[bpy.types.ID] = []
+    try:
+        camera = _shown(made, avatar, note, scene.frame_start if start is None else start, plane)
+        for obj in made:
+            if isinstance(obj, bpy.types.Object):
+                scene.collection.objects.link(obj)
+        camera.parent = armature
+    except BaseException:
+        bpy.data.batch_remove(made)
+        raise
     if use:
         scene.camera = camera
         scene.render.resolution_x, scene.render.resolution_y = note.size
@@ -113,10 +130,24 @@ def add_refined_sequence(
     return camera
 
 
-def _camera(name: str, note: SequenceNote) -> bpy.types.Object:
+def _shown(made: list[bpy.types.ID], avatar: bpy.types.Collection, note: SequenceNote, begin: int, plane: bool) -> bpy.types.Object:
+    """The camera, its pictures, and the plane below it; every new data-block is in `made`, also of what fails half-way."""
+    camera = _camera(made, f"{avatar.name}.refined", note)
+    image = _image(made, note)
+    background = camera.data.background_images.new()
+    background.image, background.alpha, background.display_depth, background.frame_method = image, 1.0, "FRONT", "FIT"
+    _play(background.image_user, note, begin)
+    camera.data.show_background_images = True
+    if plane:
+        _plane(made, f"{avatar.name}.refined.plane", note, image, begin, _distance(avatar, note)).parent = camera
+    return camera
+
+
+def _camera(made: list[bpy.types.ID], name: str, note: SequenceNote) -> bpy.types.Object:
     """OpenCV's pinhole as Blender's camera: lens and shift over a sensor that the picture's width fills."""
     width, height = note.size
     data = bpy.data.cameras.new(name)
+    made.append(data)
     data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR
     data.lens = float(note.intrinsics[0, 0]) * SENSOR / width
     data.shift_x = (width / 2 - float(note.intrinsics[0, 2])) / width
@@ -125,14 +156,19 @@ def _camera(name: str, note: SequenceNote) -> bpy.types.Object:
     turn = np.eye(4)
     turn[:3, :3] = TO_BLENDER
     obj = bpy.data.objects.new(name, data)
+    made.append(obj)
     obj.matrix_basis = Matrix((turn @ np.linalg.inv(note.world_to_camera.astype(np.float64)) @ _FLIP).tolist())
     return obj
 
 
-def _image(note: SequenceNote) -> bpy.types.Image:
+def _image(made: list[bpy.types.ID], note: SequenceNote) -> bpy.types.Image:
     from ..rendering.colour import image_space
 
-    image = bpy.data.images.load(str(note.first_file), check_existing=False)
+    try:
+        image = bpy.data.images.load(str(note.first_file), check_existing=False)
+    except RuntimeError as error:
+        raise AvatarFileError(f"{note.first_file.name}: cannot be read", "check the path") from error
+    made.append(image)
     image.source = "SEQUENCE"
     image.alpha_mode = "STRAIGHT"
     # So that the scene's view transform shows the pictures as they are.
@@ -153,7 +189,9 @@ def _distance(avatar: bpy.types.Collection, note: SequenceNote) -> float:
     return float((note.world_to_camera[:3, :3] @ in_avatar + note.world_to_camera[:3, 3])[2])
 
 
-def _plane(name: str, note: SequenceNote, image: bpy.types.Image, begin: int, distance: float) -> bpy.types.Object:
+def _plane(
+    made: list[bpy.types.ID], name: str, note: SequenceNote, image: bpy.types.Image, begin: int, distance: float
+) -> bpy.types.Object:
     """A rectangle that just fills the camera's view at a distance, shining in the pictures' colours."""
     fx, fy = float(note.intrinsics[0, 0]), float(note.intrinsics[1, 1])
     cx, cy = float(note.intrinsics[0, 2]), float(note.intrinsics[1, 2])
@@ -161,15 +199,19 @@ def _plane(name: str, note: SequenceNote, image: bpy.types.Image, begin: int, di
     left, right = (-cx / fx * distance, (width - cx) / fx * distance)
     low, high = ((cy - height) / fy * distance, cy / fy * distance)
     mesh = bpy.data.meshes.new(name)
+    made.append(mesh)
     corners = [(left, low, -distance), (right, low, -distance), (right, high, -distance), (left, high, -distance)]
     mesh.from_pydata(corners, [], [(0, 1, 2, 3)])
     mesh.uv_layers.new().data.foreach_set("uv", [0, 0, 1, 0, 1, 1, 0, 1])
-    mesh.materials.append(_shining(name, note, image, begin))
-    return bpy.data.objects.new(name, mesh)
+    mesh.materials.append(_shining(made, name, note, image, begin))
+    obj = bpy.data.objects.new(name, mesh)
+    made.append(obj)
+    return obj
 
 
-def _shining(name: str, note: SequenceNote, image: bpy.types.Image, begin: int) -> bpy.types.Material:
+def _shining(made: list[bpy.types.ID], name: str, note: SequenceNote, image: bpy.types.Image, begin: int) -> bpy.types.Material:
     material = bpy.data.materials.new(name)
+    made.append(material)
     if material.node_tree is None:
         material.use_nodes = True
     tree = material.node_tree

@@ -127,18 +127,43 @@ def test_the_plane_renders_the_frame_of_its_turn(addon, avatar, sequence, tmp_pa
         ({"intrinsics": [[0, 0, 0]] * 3}, "no note of refined frames"),
         ({"world_to_camera": [[float("nan")] * 4] * 4}, "no note of refined frames"),
         ({"first": 7}, "no such file"),
+        ({"first": 10**300}, "no note of refined frames"),
+        ({"first": 1e300}, "no note of refined frames"),
+        ({"count": 10**12}, "no note of refined frames"),
+        ({"size": [10**12, 8]}, "no note of refined frames"),
+        ({"stem": "x" * 300}, "no note of refined frames"),
+        ({"stem": "\u5b57" * 100}, "no note of refined frames"),
+        ({"stem": "a\0da"}, "no note of refined frames"),
+        ({"intrinsics": [[150.0, 0, 30], [0, 0, 27], [0, 0, 1]]}, "no note of refined frames"),
+        ({"intrinsics": [[1e300, 0, 30], [0, 150.0, 27], [0, 0, 1]]}, "no note of refined frames"),
+        ({"more": "x" * (1 << 16)}, "no note of refined frames"),
     ],
 )
 def test_a_wrong_note_changes_nothing(addon, lookalike, avatar, sequence, change, told):
-    import bpy
 
     errors = importlib.import_module(f"{lookalike.__name__}.protocol")
     path, note = sequence
     path.write_text(json.dumps(note | change))
-    count = len(bpy.data.objects)
+    before = data_blocks()
     with pytest.raises(errors.AvatarFileError, match=told):
-        addon.import_refined(path, avatar.collection)
-    assert len(bpy.data.objects) == count
+        addon.import_refined(path, avatar.collection, plane=True)
+    assert data_blocks() == before
+
+
+def data_blocks():
+    import bpy
+
+    kinds = (bpy.data.objects, bpy.data.cameras, bpy.data.images, bpy.data.meshes, bpy.data.materials)
+    return [sorted(block.name for block in kind) for kind in kinds]
+
+
+def test_what_fails_half_way_leaves_nothing_behind(addon, avatar, sequence):
+    import bpy
+
+    before = data_blocks(), bpy.context.scene.camera
+    with pytest.raises((OverflowError, ValueError, TypeError)):
+        addon.import_refined(sequence[0], avatar.collection, start=1 << 40, plane=True)
+    assert (data_blocks(), bpy.context.scene.camera) == before
 
 
 def test_a_performance_goes_out_and_comes_in_again(addon, lookalike, avatar, tmp_path):
@@ -165,7 +190,8 @@ def test_a_performance_goes_out_and_comes_in_again(addon, lookalike, avatar, tmp
     arrays = load(path.read_bytes())
     np.testing.assert_allclose(arrays["pose"], pose, atol=1e-4)
     assert arrays["pose"].dtype == np.float32
-    with pytest.raises(Exception, match="frames 5 to 4"):
+    errors = importlib.import_module(f"{lookalike.__name__}.protocol")
+    with pytest.raises(errors.AvatarFileError, match="frames 5 to 4"):
         addon.export_motion(tmp_path / "none.motion", avatar.collection, 5, 4)
 
 
