@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 
 from backend.cli.main import run
 from backend.models import reconstructor
-from backend.models.instant import Instant, InstantAvatar, InstantConfig, load_network
+from backend.models.instant import Instant, InstantAvatar, InstantConfig, checkpoint, load_network
 from backend.models.instant import reconstructor as instant_reconstructor
 from backend.models.instant.checkpoint import instant_weights
-from backend.models.instant.config import EXTENT, PER_RAY
+from backend.models.instant.config import EXTENT, PER_RAY, SIZE_NAMES
 from backend.models.instant.driving import Drive
 from backend.models.instant.head_frame import SkullFrame, rigid
 from backend.models.instant.motion import face_picture, face_square
@@ -281,6 +281,27 @@ def test_weights_round_trip_and_are_checked(tmp_path, monkeypatch):
     assert load_network(instant_weights()).config == network.config
     monkeypatch.setenv("LOOKALIKE_INSTANT", str(path))
     assert instant_weights() == path
+
+
+def test_sizes_that_a_file_merely_states_take_no_memory(tmp_path, monkeypatch):
+    """Small tensors that state a network of gigabytes are told before any of it is made."""
+    state = dict(small_network().state_dict())
+    names = dict(zip(SIZE_NAMES, range(len(SIZE_NAMES)), strict=True))
+    wide = state["sizes"].clone()
+    wide[names["hidden"]] = 4096
+    width = state["decoder.layers.0.weight"].shape[1]
+    made = []
+    first = checkpoint.InstantAvatar
+    monkeypatch.setattr(checkpoint, "InstantAvatar", lambda *a: made.append(first(*a)) or made[-1])
+    save_file(state | {"sizes": wide, "decoder.layers.0.weight": torch.zeros(4096, width)}, tmp_path / "wide.safetensors")
+    with pytest.raises(WeightsError, match="has shape"):
+        load_network(tmp_path / "wide.safetensors")
+    assert [{p.device.type for p in network.parameters()} for network in made] == [{"meta"}]
+    deep = state["sizes"].clone()
+    deep[names["layers"]] = 4000
+    save_file(state | {"sizes": deep}, tmp_path / "deep.safetensors")
+    with pytest.raises(WeightsError, match="sizes is damaged"):
+        load_network(tmp_path / "deep.safetensors")
 
 
 def test_binding_tells_how_far_the_rig_is_from_the_network():

@@ -22,6 +22,8 @@ ENCODERS = tuple(TOKEN_WIDTHS)
 LARGEST_LEVEL = 2
 LARGEST = 1 << 20
 """Of any size that a file may state."""
+MOST = {"layers": 64, "heads": 64, "dim": 4096, "feedforward": 16384, "hidden": 4096, "picture": 4096, "joints": 1024}
+"""Of these sizes: modules are made for them, and memory taken, before a file's tensors can contradict."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class FFConfig:
     picture: int = 518
 
     def __post_init__(self) -> None:
-        wrong = [f.name for f in fields(self) if not 0 <= getattr(self, f.name) < LARGEST]
+        wrong = [f.name for f in fields(self) if not 0 <= getattr(self, f.name) <= MOST.get(f.name, LARGEST - 1)]
         small = [name for name in ("vertices", "joints", "dim", "layers", "heads", "feedforward", "hidden") if not getattr(self, name)]
         if wrong or small or self.levels > LARGEST_LEVEL or self.encoder >= len(ENCODERS):
             raise ValueError(f"sizes that no network has: {', '.join(wrong or small) or 'levels or encoder'}")

@@ -22,8 +22,8 @@ OWN_WEIGHTS = "LOOKALIKE_INSTANT"
 """Environment variable: path of a trained network."""
 TELLING = ("sizes", "rig_codes.gram")
 """Tensors that say how large the network is."""
-LARGEST = 4096
-"""Of any size that a file may state."""
+LARGEST, MOST_LAYERS, MOST_HEADS = 4096, 64, 64
+"""Of any size that a file may state, of the transformer's layers, and of its heads."""
 TRAIN = "give the model.safetensors or best.safetensors of a run of: lookalike train instant-distill"
 
 
@@ -56,8 +56,9 @@ def _load(path: Path) -> InstantAvatar:
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise WeightsError(f"{path.name}: {key} holds numbers that are not finite", "use an earlier file of the training")
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    with torch.device("meta"):  # before memory is taken for sizes that a file merely states
+        check_state(_network(state, path.name), state, path.name)
     network = _network(state, path.name)
-    check_state(network, state, path.name)
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
 
@@ -90,6 +91,8 @@ def _possible(stated: Mapping[str, int], encoders: int) -> bool:
     """Whether the sizes go with each other: what training demands, see `training.learners.instant.check_sizes`."""
     positive = [value for key, value in stated.items() if key not in ("levels", "encoder")]
     if not 0 <= stated["levels"] <= LARGEST_LEVEL or not 0 <= stated["encoder"] < encoders or min(positive) < 1 or max(positive) > LARGEST:
+        return False
+    if stated["layers"] > MOST_LAYERS or stated["heads"] > MOST_HEADS:
         return False
     divisible = (("planes", 8), ("rays", 1 << stated["levels"]), ("dim", stated["heads"]), ("dim", 16), ("hidden", 8), ("picture", PATCH))
     return all(stated[key] % divisor == 0 for key, divisor in divisible)
