@@ -341,6 +341,10 @@ def duplicate_avatar(avatar: bpy.types.Collection) -> bpy.types.Collection:
     from .avatar import duplicate_avatar as duplicate
 
     copy = duplicate(avatar).collection
+    if copy.lookalike.preview >= 0:  # nobody works on the copy
+        from .client.personalizing import settle_left
+
+        settle_left()
     select_avatar(copy)
     return copy
 
@@ -723,7 +727,8 @@ def personalize(
         faces: for each photo, which of its faces; None where there is but one. Empty: None for all.
         consent: statement that is stored in the adapter.
         rig: the head that the avatar stands on, as the backend names it, or its file; the built-in one where empty.
-        method: "refine", "registers" or "lora"; what fits the model that made the avatar where empty.
+        method: "refine", "registers" or "lora"; what fits the model that made the avatar where empty. "tune" needs more of the avatar
+            than Blender keeps: it is refused here, and works on the command line.
         wait: return only when the job has ended, and raise its error.
     Raises:
         ImageError: there is no photo, or one cannot be sent.
@@ -736,6 +741,7 @@ def personalize(
     collection = avatar or _active()
     check_editable(collection)
     personalizing.check_free(collection)
+    personalizing.check_method(collection, method)
     paths = [Path(bpy.path.abspath(os.fspath(photo))) for photo in photos] or personalizing.own_photos(collection)
     personalizing.check_files(paths, collection.name)
     if faces and len(faces) != len(paths):

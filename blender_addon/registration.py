@@ -75,6 +75,7 @@ def register() -> None:
     bpy.types.TOPBAR_MT_file_export.append(files.draw_export)
     integration.attach()
     bpy.app.handlers.load_pre.append(_before_load)
+    bpy.app.handlers.load_post.append(_after_load)
     bpy.app.handlers.save_pre.append(_before_save)
     bpy.app.handlers.undo_post.append(_after_undo)
     bpy.app.handlers.redo_post.append(_after_undo)
@@ -92,6 +93,7 @@ def unregister() -> None:
     bpy.app.handlers.redo_post.remove(_after_undo)
     bpy.app.handlers.undo_post.remove(_after_undo)
     bpy.app.handlers.save_pre.remove(_before_save)
+    bpy.app.handlers.load_post.remove(_after_load)
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.types.TOPBAR_MT_file_export.remove(files.draw_export)
     bpy.types.TOPBAR_MT_file_import.remove(motion.draw_import)
@@ -129,21 +131,27 @@ def _before_load(*_arguments: object) -> None:
 
 @persistent
 def _before_save(*_arguments: object) -> None:
-    """What a personalization shows on the way is not what is saved."""
-    if any(collection.lookalike.preview >= 0 for collection in bpy.data.collections):
-        from .adapters import settle
+    """What a personalization shows on the way is not what is saved; in Edit Mode it is, marked, and taken back when it is loaded."""
+    for collection in bpy.data.collections:
+        if collection.lookalike.preview >= 0 and collection.library is None:
+            from .adapters import settle
 
-        settle()
+            settle(collection, over=False)
 
 
 @persistent
 def _after_undo(*_arguments: object) -> None:
     """Undo may bring back what a personalization showed on the way, long after it has ended."""
     if any(collection.lookalike.preview >= 0 for collection in bpy.data.collections):
-        from .adapters import settle
-        from .client.personalizing import busy_avatars
+        from .client.personalizing import settle_left
 
-        settle(busy_avatars())
+        settle_left()
+
+
+@persistent
+def _after_load(*_arguments: object) -> None:
+    """A file that was saved in Edit Mode, or is left of a crash, may hold what a personalization showed on the way."""
+    _after_undo()
 
 
 def _end_session() -> None:

@@ -10,8 +10,8 @@ from ..lazy_names import loader
 if TYPE_CHECKING:
     from .changes import Learned, learn, load_adapter, merge_adapter, prepare_learned, remove_adapter, save_adapter, switch_adapter
     from .gathering import Edited, begin, hold, renew, whole_avatar
-    from .keeping import Listed, adopt, check_editable, has_adapters, listed
-    from .previewing import end_preview, end_work, prepare_preview, settle, show_preview
+    from .keeping import Listed, adopt, check_editable, has_adapters, in_edit_mode, listed
+    from .previewing import end_preview, end_work, keep_again, prepare_preview, settle, show_preview
 
 __all__ = [
     "Edited",
@@ -24,6 +24,8 @@ __all__ = [
     "end_work",
     "has_adapters",
     "hold",
+    "in_edit_mode",
+    "keep_again",
     "learn",
     "listed",
     "load_adapter",
@@ -42,8 +44,8 @@ __all__ = [
 _HOMES = {
     "changes": "Learned learn load_adapter merge_adapter prepare_learned remove_adapter save_adapter switch_adapter",
     "gathering": "Edited begin hold renew whole_avatar",
-    "keeping": "Listed adopt check_editable has_adapters listed",
-    "previewing": "end_preview end_work prepare_preview settle show_preview",
+    "keeping": "Listed adopt check_editable has_adapters in_edit_mode listed",
+    "previewing": "end_preview end_work keep_again prepare_preview settle show_preview",
 }
 """Module -> the public names that it defines."""
 

@@ -106,11 +106,11 @@ def load_adapter(avatar: bpy.types.Collection, path: Path) -> str:
         _, kept, _ = begin(avatar)
     try:
         grown = add(kept, read_adapter_file(path, base_of(kept), avatar.name))
+        _change(avatar, bare(grown))
     except AvatarFileError:
         if not kept.adapters:
             forget(avatar)
         raise
-    _change(avatar, bare(grown))
     return grown.adapters[-1].name
 
 

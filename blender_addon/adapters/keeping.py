@@ -65,11 +65,13 @@ def packed(kept: Avatar) -> bytes:
 
 
 def bare(avatar: Avatar) -> Avatar:
-    """Without what the collection's other data-blocks hold: expressions, shoulders, portraits, facts."""
+    """Without what the collection's other data-blocks hold: expressions, shoulders, portraits, facts, and how colours follow the face."""
     vertices = avatar.rig.vertices
     rig = replace(avatar.rig, expressions=np.zeros((0, len(vertices), 3), np.float32), expression_names=())
     shoulders = replace(avatar.shoulders, **{name: getattr(avatar.shoulders, name)[:0] for name in avatar.shoulders.__dataclass_fields__})
-    return Avatar(rig, avatar.lods, shoulders, (), {"name": avatar.name}, adapters=avatar.adapters, base=avatar.base)
+    shoulders = replace(shoulders, patterns=None)
+    lods, base = ([replace(splats, patterns=None) for splats in levels] for levels in (avatar.lods, avatar.base))
+    return Avatar(rig, tuple(lods), shoulders, (), {"name": avatar.name}, adapters=avatar.adapters, base=tuple(base))
 
 
 def keep(avatar: bpy.types.Collection, kept: Avatar, data: bytes | None = None) -> None:
@@ -128,10 +130,17 @@ def splat_count(obj: bpy.types.Object) -> int:
     return len(obj.data.attributes["position"].data)
 
 
+def in_edit_mode(avatar: bpy.types.Collection) -> bool:
+    """Whether its rig mesh or a level is in Edit Mode, where Blender holds what is stored in a copy of its own."""
+    return any(obj is not None and obj.mode == "EDIT" for obj in (head_of(avatar), *splats_of(avatar).values()))
+
+
 def check_editable(avatar: bpy.types.Collection) -> None:
-    """Raises AvatarFileError where the avatar is linked, or has lost a part, so that its splats cannot be changed."""
+    """Raises AvatarFileError where the avatar is linked, in Edit Mode, or has lost a part, so that its splats cannot be changed."""
     head, levels = head_of(avatar), splats_of(avatar)
     if head is None or not levels:
         raise AvatarFileError(f"{avatar.name}: has lost its {'splats' if head else 'rig'}", "undo the deletion or import it again")
     if any(block.library is not None for block in (avatar, *(b for obj in levels.values() for b in (obj, obj.data)))):
         raise AvatarFileError(f"{avatar.name}: is linked from another file", "append it, or do this in the file it comes from")
+    if in_edit_mode(avatar):
+        raise AvatarFileError(f"{avatar.name}: is in Edit Mode", "leave Edit Mode first")

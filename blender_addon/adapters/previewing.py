@@ -7,18 +7,18 @@ While `lookalike.preview` of an avatar is a level, that level's splats are a pre
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 
 import bpy
 import numpy as np
 
 from ..avatar.bound_splats import BoundSplats
 from ..avatar.levels import show_level
+from ..avatar.parts import splats_of
 from ..protocol import Avatar, AvatarFileError, ProtocolError
 from ..protocol.arrays import splats_from_message
 from ..protocol.frames import Message
 from .gathering import Edited
-from .keeping import forget, kept_avatar
+from .keeping import forget, in_edit_mode, keep, kept_avatar, number, splat_count
 from .showing import bound_level, bound_levels, show_levels
 
 logger = logging.getLogger("lookalike.adapters")
@@ -39,8 +39,30 @@ def prepare_preview(message: Message, kept: Avatar, edits: list[Edited]) -> Boun
     return bound_level(kept.rig, edits[level].taken_off(splats))
 
 
-def show_preview(avatar: bpy.types.Collection, kept: Avatar, level: int, bound: BoundSplats) -> None:
-    """Put a level of the work under way in the place of the avatar's own; where Detail is automatic, that level is shown."""
+def keep_again(avatar: bpy.types.Collection, kept: Avatar, data: bytes) -> None:
+    """Remember what is kept once more where undo went back to before the work began.
+
+    Args:
+        data: `packed(kept)`.
+    Raises:
+        AvatarFileError: the splats are other ones now.
+    """
+    if avatar.lookalike.kept:
+        return
+    counts = [splat_count(obj) - obj.lookalike.shoulders for obj in splats_of(avatar).values()]
+    if counts != [len(splats) for splats in kept.lods]:
+        raise AvatarFileError(f"{avatar.name}: undo has brought other splats back than were sent", "personalize it again")
+    number(avatar)
+    keep(avatar, kept, data)
+
+
+def show_preview(avatar: bpy.types.Collection, kept: Avatar, data: bytes, level: int, bound: BoundSplats) -> None:
+    """Put a level of the work under way in the place of the avatar's own; where Detail is automatic, that level is shown.
+
+    Raises:
+        AvatarFileError: splats or faces were added or removed since.
+    """
+    keep_again(avatar, kept, data)
     show_levels(avatar, kept.rig, [(level, bound)])
     avatar.lookalike.preview = level
     if avatar.lookalike.lod == "AUTO":
@@ -72,16 +94,22 @@ def end_work(avatar: bpy.types.Collection, kept: Avatar) -> None:
         forget(avatar)
 
 
-def settle(busy: Collection[int] = ()) -> None:
-    """Take back previews that nobody will finish: undo has brought them back, or the file is about to be saved.
+def settle(avatar: bpy.types.Collection, over: bool) -> bool:
+    """Take a preview back by what the file itself keeps; False where that is impossible now.
+
+    What cannot be taken back stays marked as a preview, with what is kept, so that it can be later.
 
     Args:
-        busy: session uids of avatars whose previews may stay.
+        over: nobody works on the avatar any more: it keeps nothing where it has no adapters. Else only the file is saved.
     """
-    for avatar in bpy.data.collections:
-        if avatar.lookalike.preview >= 0 and avatar.library is None and avatar.session_uid not in busy:
-            try:
-                end_preview(avatar)
-            except AvatarFileError as error:  # an edit meanwhile has made the preview the avatar
-                logger.warning("%s", error)
-                avatar.lookalike.preview = -1
+    if in_edit_mode(avatar):
+        return False
+    try:
+        kept = kept_avatar(avatar)
+        end_preview(avatar, kept)
+        if over and kept is not None and not kept.adapters:
+            forget(avatar)
+    except AvatarFileError as error:
+        logger.warning("%s", error)
+        return False
+    return True

@@ -40,6 +40,9 @@ def take_up(message: Message) -> bool:
     if job is None or handler is None:
         return True  # of a job that was dismissed, or of a file that was closed; or an answer to something else
     work = works[name]
+    if work.error is not None:
+        _let_go(work, message)
+        return True  # what it has ended with stays to be read
     try:
         return handler(job, work, message)
     except LookalikeError as error:
@@ -62,6 +65,16 @@ def _drop(work: Work) -> None:
     from ..protocol.messages import Cancel
 
     if work.begun is not None and work.remote and backend.connected:
+        for _ in range(2):
+            backend.send(Cancel(), job=work.remote)
+
+
+def _let_go(work: Work, message: Message) -> None:
+    """A job that ended here before the backend had told its number: only now it can be cancelled there."""
+    from ..protocol.messages import Cancel
+
+    if message.kind == "accepted" and not work.remote and backend.connected:
+        work.remote = message.job
         for _ in range(2):
             backend.send(Cancel(), job=work.remote)
 

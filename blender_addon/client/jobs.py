@@ -77,6 +77,8 @@ def retry(job_id: str) -> None:
 def choose_face(job_id: str, face: int) -> None:
     """Answer a job that asked which face, and do it again with that one."""
     job = find(job_id)
+    if job.kind == personalizing.KIND:
+        personalizing.check_ready(job)
     if 0 <= job.faces_photo < len(job.photos):
         job.photos[job.faces_photo].face = face
     _begin(job)
@@ -172,6 +174,8 @@ def fail_active(error: LookalikeError) -> None:
 def _begin(job: LOOKALIKE_PG_job) -> None:
     from . import tick
 
+    if job.kind == personalizing.KIND:
+        personalizing.check_ready(job)  # before anything is taken back: another job may be at work on the avatar
     old = works.get(job.name)
     if old is not None:
         remove_unfinished(old)

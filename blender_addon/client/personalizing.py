@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +35,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("lookalike.jobs")
 
 KIND = "PERSONALIZE"
+LOOK_SECONDS = 2.0
 MAX_FILES = 64
 """As `protocol.messages.MAX_PORTRAITS`, whose module loads the wire."""
 UNDO_MESSAGE = "Personalize"
+METHODS_OF = {"projection": "refine", "ffavatar": "tune", "gagavatar": "registers"}
+"""Model that made an avatar -> what personalizes it where the user leaves the choice."""
+OF_THE_FILE = "tune"
+"""The method that needs `Avatar.features`, which Blender does not keep."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +68,65 @@ class PersonalizeReport:
 
 @dataclass(frozen=True)
 class Begun:
-    """The avatar when its job began: what is kept of it (`adapters.begin`), and the user's edits of each level."""
+    """The avatar when its job began: what is kept of it (`adapters.begin`), its bytes, and the user's edits of each level."""
 
     avatar: BlenderAvatar
     kept: Avatar
+    data: bytes
     edits: list[Edited]
 
     def end(self) -> None:
         """The job has come to nothing: show the avatar as it was, if it still is there."""
-        from ..adapters import end_work
+        from ..adapters import end_work, in_edit_mode
         from ..protocol import AvatarFileError
 
         try:
-            end_work(self.avatar.collection, self.kept)
+            collection = self.avatar.collection
         except LookupError:
             return  # deleted, undone, or another file was opened
+        if in_edit_mode(collection):
+            _end_later(collection)
+            return
+        try:
+            end_work(collection, self.kept)
         except AvatarFileError as error:  # splats were removed meanwhile: nothing can say which
             logger.warning("%s", error)
+
+
+_left: set[int] = set()
+"""Session uids of avatars whose preview is to be taken back as soon as they leave Edit Mode."""
+
+
+def _end_later(avatar: bpy.types.Collection) -> None:
+    from . import tick
+
+    _left.add(avatar.session_uid)
+    tick.start()
+
+
+def previews_left() -> bool:
+    """Whether a preview waits for the end of Edit Mode to be taken back."""
+    return bool(_left)
+
+
+def settle_left() -> None:
+    """Take back previews that nobody will finish, brought by undo, by an older file or by a copy; those in Edit Mode when it ends."""
+    import bpy
+
+    _left.clear()
+    previews = [avatar for avatar in bpy.data.collections if avatar.lookalike.preview >= 0 and avatar.library is None]
+    if not previews:
+        return
+    from ..adapters import in_edit_mode, settle
+
+    busy = busy_avatars()
+    for avatar in previews:
+        if avatar.session_uid in busy:
+            continue
+        if in_edit_mode(avatar):
+            _end_later(avatar)
+        else:
+            settle(avatar, over=True)
 
 
 def check_files(paths: Sequence[Path], avatar: str) -> None:
@@ -99,11 +148,11 @@ def check_files(paths: Sequence[Path], avatar: str) -> None:
         raise ImageError(f"{paths[0].name}: {size >> 20} MB are more than can be sent", "use fewer or smaller files")
 
 
-def check_free(avatar: bpy.types.Collection) -> None:
-    """Raises LookalikeError where a job already works on the avatar."""
+def check_free(avatar: bpy.types.Collection, but: str = "") -> None:
+    """Raises LookalikeError where a job, other than that of the name `but`, already works on the avatar."""
     from ..protocol import LookalikeError
 
-    if job_of(avatar) is not None:
+    if any(is_active(job) and job.name != but for job in jobs_of(avatar)):
         raise LookalikeError(f"{avatar.name}: is being personalized already", "wait for it, or stop it")
 
 
@@ -133,20 +182,45 @@ def held(job: LOOKALIKE_PG_job) -> dict[str, Any]:
     return json.loads(job.options)
 
 
+def method_of(avatar: bpy.types.Collection, chosen: str) -> str:
+    """The method that is used: the chosen one, or, where it is empty, what fits the model that made the avatar; "" where none does."""
+    facts = json.loads(avatar.lookalike.provenance or "{}")
+    return chosen or METHODS_OF.get(str(facts.get("model", "")), "")
+
+
+def check_method(avatar: bpy.types.Collection, chosen: str) -> None:
+    """Raises LookalikeError where the method needs more of the avatar than Blender keeps."""
+    from ..protocol import LookalikeError
+
+    if method_of(avatar, chosen) == OF_THE_FILE:
+        message = f"{avatar.name}: FFAvatar's network goes on learning from what only the avatar's file holds"
+        raise LookalikeError(message, "personalize that on the command line (lookalike personalize), and import the result")
+
+
+def check_ready(job: LOOKALIKE_PG_job) -> None:
+    """Raises LookalikeError where the job's avatar is gone, linked, in Edit Mode, has lost a part, or is another job's now."""
+    from ..adapters import check_editable
+    from ..avatar import BlenderAvatar
+
+    collection = _there(BlenderAvatar(held(job)["avatar"]))
+    check_editable(collection)
+    check_free(collection, job.name)
+
+
 def prepare(job: LOOKALIKE_PG_job, paths: Sequence[Path]) -> tuple[Future[memoryview], Begun]:
     """Gather the job's avatar, and let a thread read the photos and pack both.
 
     Raises:
-        LookalikeError: the avatar is gone, linked, or has lost a part.
+        LookalikeError: it cannot be sent, see `check_ready`.
     """
-    from ..adapters import begin, check_editable
+    from ..adapters import begin
     from ..avatar import BlenderAvatar
 
+    check_ready(job)
     avatar = BlenderAvatar(held(job)["avatar"])
     collection = _there(avatar)
-    check_editable(collection)
     sent, kept, edits = begin(collection)
-    return in_thread(_packed, sent, list(paths)), Begun(avatar, kept, edits)
+    return in_thread(_packed, sent, list(paths)), Begun(avatar, kept, bytes(collection.lookalike.kept), edits)
 
 
 def request(job: LOOKALIKE_PG_job) -> Personalize:
@@ -160,18 +234,20 @@ def request(job: LOOKALIKE_PG_job) -> Personalize:
 
 
 def show(job: LOOKALIKE_PG_job, work: Work, message: Message) -> bool:
-    """Take up a `lod` event: the level as it is now, in the avatar itself."""
-    from ..adapters import prepare_preview, show_preview
+    """Take up a `lod` event: the level as it is now, in the avatar itself; False where it must be offered again."""
+    from ..adapters import in_edit_mode, prepare_preview, show_preview
 
     begun = work.begun
     assert begun is not None
     collection = _there(begun.avatar)
+    if in_edit_mode(collection):
+        return False
     if work.preparing is None:
         work.preparing = in_thread(prepare_preview, message, begun.kept, begun.edits)
     if not work.preparing.done():
         return False
     preparing, work.preparing = work.preparing, None
-    show_preview(collection, begun.kept, message.body.level, preparing.result())
+    show_preview(collection, begun.kept, begun.data, message.body.level, preparing.result())
     return True
 
 
@@ -181,23 +257,26 @@ def show_curve(job: LOOKALIKE_PG_job, message: Message) -> None:
 
 
 def finish(job: LOOKALIKE_PG_job, work: Work, message: Message) -> PersonalizeReport | None:
-    """Take up the `result` event; None while a thread still prepares it.
+    """Take up the `result` event; None while a thread still prepares it, or the avatar is in Edit Mode.
 
     Raises:
         LookalikeError: the avatar is gone, or is not what was sent any more.
     """
-    from ..adapters import learn, prepare_learned
+    from ..adapters import in_edit_mode, keep_again, learn, prepare_learned
 
     begun = work.begun
     assert begun is not None
     assert message.payload is not None
     collection = _there(begun.avatar)
+    if in_edit_mode(collection):
+        return None
     if work.preparing is None:
         work.preparing = in_thread(prepare_learned, bytes(message.payload), begun.kept, begun.edits)
     if not work.preparing.done():
         return None
     preparing, work.preparing = work.preparing, None
     learned: Learned = preparing.result()
+    keep_again(collection, begun.kept, begun.data)
     name = learn(collection, learned)
     return PersonalizeReport(begun.avatar, name, learned.kept.adapters[-1].facts, tuple(message.body.warnings))
 
@@ -213,13 +292,22 @@ def own_photos(avatar: bpy.types.Collection) -> list[Path]:
     import bpy
 
     settings = avatar.lookalike
-    stored = [Path(bpy.path.abspath(path)) for path in json.loads(settings.photos or "[]")]
-    sources = json.loads(settings.provenance or "{}").get("sources", [])
+    base = bpy.path.abspath(settings.source_path, library=avatar.library)
+    return list(_own_photos(settings.photos, settings.provenance, base, bpy.data.filepath, int(time.monotonic() / LOOK_SECONDS)))
+
+
+@lru_cache(maxsize=16)
+def _own_photos(photos: str, provenance: str, source: str, blend: str, moment: int) -> tuple[Path, ...]:
+    """Asks the disk, which may be a slow one, once in `LOOK_SECONDS`: the panel is drawn at each move of the mouse."""
+    import bpy
+
+    stored = [Path(bpy.path.abspath(path)) for path in json.loads(photos or "[]")]
+    sources = json.loads(provenance or "{}").get("sources", [])
     names = [str(entry.get("name", "")) for entry in sources if isinstance(entry, dict)]
-    if not stored and settings.source_path and names:
-        folder = Path(bpy.path.abspath(settings.source_path, library=avatar.library)).parent
+    if not stored and source and names:
+        folder = Path(source).parent
         stored = [folder / Path(name).name for name in names if name]
-    return [path for path in stored if path.is_file()]
+    return tuple(path for path in stored if path.is_file())
 
 
 def stop_message(error: LookalikeError) -> str:

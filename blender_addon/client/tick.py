@@ -11,7 +11,7 @@ import bpy
 
 from ..ui.properties import is_active, session
 from ..ui.redraw import redraw
-from . import backend, events, jobs
+from . import backend, events, jobs, personalizing
 from .work import works
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def pump() -> bool:
     _inbox.extend(backend.update())
     changed = (backend.summary(), backend.error) != before
     jobs.send_ready()
+    if personalizing.previews_left():
+        personalizing.settle_left()
     while _inbox and not blocked() and (_superseded(_inbox[0]) or events.take_up(_inbox[0])):
         changed = _inbox.popleft().kind != "progress" or changed  # progress draws by itself
         if time.monotonic() > deadline:
@@ -74,7 +76,7 @@ def stop() -> None:
 
 
 def _busy() -> bool:
-    return backend.running or bool(_inbox) or any(is_active(job) for job in session().jobs)
+    return backend.running or bool(_inbox) or personalizing.previews_left() or any(is_active(job) for job in session().jobs)
 
 
 def _tick() -> float | None:

@@ -88,6 +88,7 @@ def remove_unfinished(work: Work) -> None:
     if work.finished is None:
         if work.begun is not None:
             work.begun.end()
+            work.begun = None  # once only: later, another job's preview or an adapter may be there
         if work.avatar is not None and is_in_file(work.avatar):
             delete_avatar(work.avatar.collection)
         work.avatar = None

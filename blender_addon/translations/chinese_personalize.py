@@ -28,9 +28,9 @@ PERSONALIZE = {
         "一段视频最多取 24 帧；若留出的像素没有变好，头像保持原样"
     ),
     (
-        "FFAvatar's network goes on learning: needs its weights at the backend, the photos that the avatar was made from, "
-        "and time. Some photos are held out to judge. Where they get no better, the avatar stays as it is."
-    ): "FFAvatar 的网络继续学习：后端需有其权重，还需生成头像所用的照片和时间；部分照片留作评判，若没有变好，头像保持原样",
+        "FFAvatar's network goes on learning from what only the avatar's file holds: personalize that on the command line "
+        "(lookalike personalize), and import the result."
+    ): "FFAvatar 的网络需从仅存于头像文件中的内容继续学习：请在命令行中个性化该文件（lookalike personalize），再导入结果",
     "Network": "网络",
     "The network that made the avatar goes on learning from these photos, and makes it anew": (
         "生成头像的网络继续从这些照片学习，并重新生成头像"
@@ -113,6 +113,14 @@ PERSONALIZE = {
     "use fewer or smaller files": "请使用更少或更小的文件",
     "is being personalized already": "正在个性化",
     "wait for it, or stop it": "请等待，或停止它",
+    "is in Edit Mode": "处于编辑模式",
+    "leave Edit Mode first": "请先退出编辑模式",
+    "undo has brought other splats back than were sent": "撤销恢复的泼溅点与发送的不同",
+    "personalize it again": "请重新个性化",
+    "FFAvatar's network goes on learning from what only the avatar's file holds": "FFAvatar 的网络需从仅存于头像文件中的内容继续学习",
+    "personalize that on the command line (lookalike personalize), and import the result": (
+        "请在命令行中个性化该文件（lookalike personalize），再导入结果"
+    ),
     "The avatar that the photos are for is gone": "照片所针对的头像已不存在",
     "select another one and personalize that": "请选择另一个头像进行个性化",
     "append it, or do this in the file it comes from": "请追加它，或在其来源文件中操作",

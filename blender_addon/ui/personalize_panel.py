@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import bpy
 from bpy.types import Menu, Panel, UIList
 
 from ..client import personalizing, tracking
 from ..translations import said
-from . import curve_picture
+from . import choices, curve_picture
 from .avatar_panels import ActiveAvatarPanel, active
 from .create_panel import draw_job
 from .properties import LOOKALIKE_PG_job, is_active, session
 from .wrapping import draw_wrapped
 
 BUILTIN_RIG = "lookalike-head-"
-METHODS_OF = {"projection": "refine", "ffavatar": "tune", "gagavatar": "registers"}
-"""Model that made an avatar -> what personalizes it where the user leaves the choice."""
 KINDS = {"photometric": "Refinement", "ffavatar": "Network", "registers": "LoRA + Registers", "lora": "LoRA"}
 """Kind of an adapter -> its method, as the panel calls it."""
 
@@ -73,12 +69,6 @@ class LOOKALIKE_PT_personalize(ActiveAvatarPanel, Panel):
             layout.operator("lookalike.load_adapter", text="Load Adapter...", icon="FILE_FOLDER")
 
 
-def method_of(avatar: bpy.types.Collection, chosen: str) -> str:
-    """The method that is used: the chosen one, or what fits the model that made the avatar; "" where none does."""
-    facts = json.loads(avatar.lookalike.provenance or "{}")
-    return METHODS_OF.get(str(facts.get("model", "")), "") if chosen == "AUTO" else chosen
-
-
 def _draw_wish(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: bpy.types.Collection) -> None:
     state = session(context)
     own = [] if state.person_photos else personalizing.own_photos(avatar)
@@ -102,7 +92,10 @@ def _draw_wish(layout: bpy.types.UILayout, context: bpy.types.Context, avatar: b
     settings.prop(state, "personalize_steps")
     if not avatar.lookalike.rig_id.startswith(BUILTIN_RIG):
         settings.prop(state, "rig_file", text="Its Head's File")
-    _draw_needs(layout, context, method_of(avatar, state.personalize_method))
+    method = personalizing.method_of(avatar, choices.chosen_method(state))
+    _draw_needs(layout, context, method)
+    if method == personalizing.OF_THE_FILE:
+        return
     row = layout.row()
     row.scale_y = 1.5
     count = len(state.person_photos) or len(own)
@@ -119,8 +112,8 @@ def _draw_needs(layout: bpy.types.UILayout, context: bpy.types.Context, method: 
         )
     elif method == "tune":
         text = (
-            "FFAvatar's network goes on learning: needs its weights at the backend, the photos that the avatar was made from, "
-            "and time. Some photos are held out to judge. Where they get no better, the avatar stays as it is."
+            "FFAvatar's network goes on learning from what only the avatar's file holds: personalize that on the command line "
+            "(lookalike personalize), and import the result."
         )
     elif method in ("registers", "lora"):
         text = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from backend.protocol import read_avatar, write_avatar
 from backend.protocol.adapters import add, difference
 from backend.protocol.avatar import Adapter, Avatar, SplatArrays
+from backend.protocol.color_basis import ColorBasis
 from tests.synthetic import synthetic_avatar
 
 pytestmark = pytest.mark.oldest_and_newest
@@ -474,3 +476,149 @@ def drawn(panel: SimpleNamespace) -> list[str]:
     )  # fmt: skip
     bpy.types.LOOKALIKE_PT_personalize.draw(SimpleNamespace(layout=layout), context)
     return layout.drawn
+
+
+def later(panel: SimpleNamespace, pump: Pump, seconds: float = 2.0) -> None:
+    """Let what the backend still says of a job arrive."""
+    end = time.monotonic() + seconds
+    pump(lambda: time.monotonic() > end)
+
+
+def edited(panel: SimpleNamespace, which: str, avatar: bpy.types.Collection | None = None) -> bpy.types.Object:
+    """The rig mesh, or level 1, in Edit Mode; skips where this Blender has none for its kind."""
+    part, avatar = panel.part("avatar"), avatar or panel.avatar
+    obj = part.head_of(avatar) if which == "head" else part.splats_of(avatar)[1]
+    obj.hide_viewport = False
+    obj.hide_set(False)
+    for other in bpy.context.view_layer.objects:
+        other.select_set(other == obj)
+    bpy.context.view_layer.objects.active = obj
+    if "FINISHED" not in bpy.ops.object.mode_set(mode="EDIT") or obj.mode != "EDIT":
+        pytest.skip("this Blender cannot edit these splats")
+    return obj
+
+
+def baked() -> Avatar:
+    """Its colours follow the first expression."""
+    avatar, random = small_avatar(), np.random.default_rng(0)
+    lods = [replace(s, patterns=random.normal(0, 0.05, (len(s), 2, 3)).astype(np.float32)) for s in avatar.lods]
+    basis = ColorBasis((avatar.rig.expression_names[0],), np.ones((2, 1), np.float32))
+    return replace(avatar, lods=tuple(lods), color_basis=basis)
+
+
+def test_undo_before_the_job_keeps_no_preview_when_saved(panel, photo, pump: Pump, tmp_path) -> None:
+    before = levels(panel)
+    bpy.ops.ed.undo_push(message="second")
+    made = panel.api.personalize([photo("slow.jpg")], panel.avatar)
+    pump(lambda: panel.avatar.lookalike.preview == 1)
+    bpy.ops.ed.undo()
+    assert not found(panel, "synthetic").lookalike.kept
+    pump(lambda: found(panel, "synthetic").lookalike.preview == 1)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "undone.blend"), copy=True)
+    assert close(levels(panel, found(panel, "synthetic")), before)
+    pump(lambda: found(panel, "synthetic").lookalike.preview == 1)
+    panel.api.cancel(made.id)
+    pump(lambda: made.done)
+    assert panel.api.switch_adapter(found(panel, "synthetic"), "slow") is False
+    assert close(levels(panel, found(panel, "synthetic")), before)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "undone.blend"))
+    avatar = found(panel, "synthetic")
+    assert (int(avatar.lookalike.preview), close(levels(panel, avatar), before)) == (-1, True)
+
+
+@pytest.mark.parametrize("which", ["head", "splats"])
+def test_edit_mode_holds_the_job_and_what_is_saved_in_it_is_mended(panel, photo, pump: Pump, tmp_path, which) -> None:
+    before = levels(panel)
+    made = panel.api.personalize([photo("slow.jpg")], panel.avatar)
+    pump(lambda: panel.avatar.lookalike.preview == 1)
+    edited(panel, which)
+    later(panel, pump, 0.8)
+    assert job(panel).state == "RUNNING"
+    assert bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edited.blend"), copy=True) == {"FINISHED"}
+    panel.api.cancel(made.id)
+    panel.api.cancel(made.id)
+    later(panel, pump, 0.8)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    pump(lambda: not panel.session.jobs and panel.avatar.lookalike.preview == -1)
+    assert close(levels(panel), before)
+    assert not panel.avatar.lookalike.kept
+    edited(panel, which)
+    with pytest.raises(panel.protocol.AvatarFileError, match="is in Edit Mode"):
+        panel.api.personalize([photo("me.jpg")], panel.avatar)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "edited.blend"))
+    if bpy.context.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    pump(lambda: found(panel, "synthetic").lookalike.preview == -1)
+    avatar = found(panel, "synthetic")
+    assert close(levels(panel, avatar), before)
+    assert not avatar.lookalike.kept
+
+
+def test_a_local_error_stays_to_be_read(panel, photo, pump: Pump) -> None:
+    panel.api.personalize([photo("slow.jpg")], panel.avatar)
+    pump(lambda: panel.avatar.lookalike.preview == 1)
+    panel.api.delete_avatar(panel.avatar)
+    pump(lambda: job(panel).state == "FAILED")
+    later(panel, pump)
+    assert job(panel).state == "FAILED"
+    assert "is gone" in job(panel).error
+
+
+def test_a_baked_avatar_learns_and_is_not_locked(addon, installed, photo, tmp_path) -> None:
+    """Its patterns are the avatar's own: none are kept, all are exported."""
+    write_avatar(tmp_path / "baked.lookalike", baked())
+    addon.avatar = addon.api.import_avatar(tmp_path / "baked.lookalike")
+    before = levels(addon)
+    learned(addon, photo)
+    addon.api.switch_adapter(addon.avatar, "me")
+    assert close(levels(addon), before)
+    addon.api.switch_adapter(addon.avatar, "me")
+    out = read_avatar(addon.api.export_avatar(addon.avatar, tmp_path / "out.lookalike"))
+    for read, made in zip(out.lods, baked().lods, strict=True):
+        assert np.allclose(read.patterns, made.patterns, rtol=2**-11, atol=1e-6)  # the file has them as float16
+    assert [a.name for a in addon.api.adapters(addon.api.import_avatar(tmp_path / "out.lookalike"))] == ["me"]
+    addon.api.rebind(addon.avatar)
+    saved = addon.api.save_adapter(addon.avatar, "me", tmp_path / "me.safetensors")
+    addon.api.remove_adapter(addon.avatar, "me")
+    assert np.allclose(levels(addon)[1]["radiance"], before[1]["radiance"], atol=1e-5)
+    assert addon.api.load_adapter(addon.avatar, saved) == "me"
+    addon.api.merge_adapter(addon.avatar, "me")
+    assert np.allclose(levels(addon)[1]["radiance"][0, :3], before[1]["radiance"][0, :3] - 0.04, atol=1e-3)
+    assert addon.api.adapters(addon.avatar) == []
+
+
+def test_a_failed_job_beside_another_touches_nothing_of_it(panel, photo, pump: Pump) -> None:
+    """Neither retried, nor dismissed, nor after an adapter was learned; a copy of the avatar shows nothing half learned."""
+    before = levels(panel)
+    failed = panel.api.personalize([photo("blank.jpg")], panel.avatar)
+    pump(lambda: job(panel).state == "FAILED")
+    other = panel.api.personalize([photo("two.jpg")], panel.avatar)
+    pump(lambda: panel.session.jobs[1].state == "CHOOSING")
+    slow = panel.api.personalize([photo("slow.jpg")], panel.avatar)
+    pump(lambda: panel.avatar.lookalike.preview == 1)
+    for call in (lambda: panel.part("client.jobs").retry(failed.id), lambda: panel.api.choose_face(other.id, 1)):
+        with pytest.raises(panel.protocol.LookalikeError, match="is being personalized already"):
+            call()
+    assert panel.avatar.lookalike.preview == 1
+    copy = panel.api.duplicate_avatar(panel.avatar)
+    assert (int(copy.lookalike.preview), bool(copy.lookalike.kept), close(levels(panel, copy), before)) == (-1, False, True)
+    panel.api.dismiss(failed.id)
+    assert panel.avatar.lookalike.preview == 1
+    panel.api.cancel(slow.id)
+    pump(lambda: slow.done)
+    panel.api.dismiss(other.id)
+    assert panel.api.switch_adapter(panel.avatar, "slow") is False
+    assert close(levels(panel), before)
+
+
+def test_what_needs_more_than_blender_keeps_is_refused_with_the_remedy(panel, photo) -> None:
+    """FFAvatar's network goes on from features that only the avatar's file has."""
+    panel.avatar.lookalike.provenance = '{"name": "x", "model": "ffavatar"}'
+    for method in ("", "tune"):
+        with pytest.raises(panel.protocol.LookalikeError, match="on the command line"):
+            panel.api.personalize([photo("me.jpg")], panel.avatar, method=method)
+    assert not panel.session.jobs
+    lines = " ".join(line.removeprefix("label ") for line in drawn(panel))
+    assert "lookalike personalize" in lines
+    assert "operator lookalike.personalize" not in lines
