@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,22 +22,29 @@ def server(share: Path) -> Iterator[Path]:
     home = share / "home"
     client_keys(home)
     command = [sys.executable, "-m", "backend", "serve", "--directory", str(home), "--log-directory", str(share / "log")]
-    process = subprocess.Popen([*command, "--pipeline", "tests.blender.ui.synthetic_pipeline"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    endpoint = {}
-    assert process.stderr is not None
-    for line in process.stderr:
-        words = line.split()
-        if line.startswith("listening at"):
-            endpoint["address"] = words[-1].removeprefix("tcp://")
-        if line.startswith("public key"):
-            endpoint["key"] = words[-1]
-            break
-    assert len(endpoint) == 2, "the backend did not start"
+    told = share / "server.txt"  # a pipe that nobody reads would fill and stop the server
+    with told.open("w") as output:
+        process = subprocess.Popen([*command, "--pipeline", "tests.blender.ui.synthetic_pipeline"], cwd=ROOT, stderr=output)
+    endpoint = _endpoint(process, told)
     (share / "endpoint.json").write_text(json.dumps(endpoint))
     (share / "slow.jpg").write_bytes(b"a photo that this pipeline does not look at")
     yield share
     process.terminate()
     process.wait(20)
+
+
+def _endpoint(process: subprocess.Popen[bytes], told: Path) -> dict[str, str]:
+    """Address and key that a server tells when it has started; fails after 30 s."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end and process.poll() is None:
+        lines = [line.split() for line in told.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        addresses = [words[-1].removeprefix("tcp://") for words in lines if words[:2] == ["listening", "at"]]
+        keys = [words[-1] for words in lines if words[:2] == ["public", "key"]]
+        if addresses and keys:
+            return {"address": addresses[0], "key": keys[0]}
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"the backend did not start: {told.read_text()}")
 
 
 @pytest.fixture(scope="module")
