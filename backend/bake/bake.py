@@ -17,6 +17,7 @@ import numpy as np
 from backend.models.interface import Listener, Refining
 from backend.personalize.ending import Enough
 from backend.personalize.photometric import STOPPED, one_torch_thread
+from backend.protocol.adapters import merge
 from backend.protocol.avatar import F32, Avatar, SplatArrays
 from backend.protocol.color_basis import MAX_PATTERNS, ColorBasis
 from backend.protocol.errors import Cancelled, LookalikeError
@@ -32,6 +33,10 @@ SHOTS_SHARE = 0.25
 """Part of the whole job that the refiner's pictures take."""
 WEIGHTS = (1.0, 2.0, 5.0)
 """What each level costs, roughly."""
+MAX_STEPS, MAX_SEED = 20000, 2**63 - 1
+MIN_SIZE, MAX_SIZE = 32, 1024
+MAX_PIXELS = 512 * 512 * 1024
+"""Of all frames together, about 3 GB with what is kept of each pixel."""
 TELLING = 1e-3
 """Shares of a control in a pattern below this part of the pattern's largest are left out."""
 
@@ -41,16 +46,17 @@ class LevelReport:
     """PSNR of one level against the refined frames, dB, before and after, as `lookalike render` draws it.
 
     Attributes:
-        learned, held_out: of the frames learned from, and of those set aside.
-        without_patterns: of the latter, with the baked colours of the neutral face alone.
+        learned, held_out: of the frames learned from, and of those set aside. Where the user ended it, the second of the former is
+            None, not measured, and that of the latter is the descent's own figure.
+        without_patterns: of the latter, with the baked colours of the neutral face alone; None as above.
         kept: False where held-out frames got no better, and the level was left as it was.
         ended: why the work on it ended.
     """
 
     level: int
-    learned: tuple[float, float]
+    learned: tuple[float, float | None]
     held_out: tuple[float, float]
-    without_patterns: float
+    without_patterns: float | None
     kept: bool
     ended: str
 
@@ -63,11 +69,8 @@ class Baked:
     reports: tuple[LevelReport, ...]
     frames: tuple[int, int]
     seconds: float
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the user ended it."""
-        return any(report.ended == STOPPED for report in self.reports)
+    stopped: bool
+    """Whether the user ended it."""
 
 
 class NoGainError(LookalikeError):
@@ -83,6 +86,7 @@ class _Work:
     avatar: Avatar
     controls: tuple[str, ...]
     mixing: F32 | None = None
+    stopped: bool = False
     reports: list[LevelReport] = field(default_factory=list)
 
 
@@ -115,6 +119,8 @@ def bake(
         Cancelled: ended before there was anything better.
     """
     chosen = _checked(avatar, levels, frames, patterns)
+    _check_numbers(frames, steps, size, seed)
+    avatar = _merged(avatar)
     began = time.monotonic()
     share = _Part(listener)
     plan = plan_frames(avatar.rig, frames, seed)
@@ -130,10 +136,15 @@ def bake(
             begin = SHOTS_SHARE + (1 - SHOTS_SHARE) * done / total
             done += WEIGHTS[level]
             part = share.of(begin, SHOTS_SHARE + (1 - SHOTS_SHARE) * done / total)
-            _bake_level(work, avatar, level, learned, held, steps, patterns, device, part)
-            if work.reports[-1].kept:
+            try:
+                report = _bake_level(work, avatar, level, learned, held, steps, patterns, device, part)
+            except Enough:  # before there was anything to judge on this level: those that are done are kept
+                work.stopped = True
+                break
+            work.reports.append(report)
+            if report.kept:
                 listener.lod(level, work.avatar.lods[level], work.avatar.shoulders)
-            if work.reports[-1].ended == STOPPED:
+            if work.stopped:
                 break
     return _concluded(work, (len(learned), len(held)), time.monotonic() - began)
 
@@ -147,23 +158,30 @@ def _bake_level(
     steps: int,
     patterns: int,
     device: str,
-    listener: Listener,
-) -> None:
-    before = psnr(given, level, learned), psnr(given, level, held)
-    shoulders = not any(report.kept for report in work.reports)
-    splats = BakedLevel(work.avatar, level, learned, held, work.controls, shoulders, device)
+    listener: _Part,
+) -> LevelReport:
     told = lambda share, text: listener.progress(share, f"lod {level}", text)
+    measured = lambda avatar, shots, share: psnr(avatar, level, shots, lambda: told(share, "compare"))
+    before = measured(given, learned, 0.0), measured(given, held, 0.0)
+    shoulders = not any(report.kept for report in work.reports)
+    splats = BakedLevel(work.avatar, level, learned, held, work.controls, shoulders, device, lambda: told(0.0, "look"))
     descent = Descent(splats, patterns, work.mixing, told)
     start = descent.best.held_out
     best = descent.run(steps)
+    work.stopped = descent.ended == STOPPED
     kept = best.held_out - start >= LEAST_GAIN
     if kept:
         written = splats.written(best.unknowns, best.colors)
         mixing = best.colors.mixing.cpu().numpy()
         _take(work, level, written, splats.head, mixing if best.colors.patterns.any() else None)
-    after = psnr(work.avatar, level, learned), psnr(work.avatar, level, held)
-    plain = psnr(replace(work.avatar, color_basis=None), level, held)
-    work.reports.append(LevelReport(level, (before[0], after[0]), (before[1], after[1]), plain, kept, descent.ended))
+    after: tuple[float | None, float, float | None] = (None, best.held_out, None)
+    if not work.stopped:
+        try:
+            plain = replace(work.avatar, color_basis=None)
+            after = measured(work.avatar, learned, 1.0), measured(work.avatar, held, 1.0), measured(plain, held, 1.0)
+        except Enough:  # the level is done: figures alone are missing
+            work.stopped = True
+    return LevelReport(level, (before[0], after[0]), (before[1], after[1]), after[2], kept, descent.ended)
 
 
 def _take(work: _Work, level: int, written: SplatArrays, head: int, mixing: F32 | None) -> None:
@@ -182,7 +200,7 @@ def _take(work: _Work, level: int, written: SplatArrays, head: int, mixing: F32 
 
 def _concluded(work: _Work, frames: tuple[int, int], seconds: float) -> Baked:
     if not any(report.kept for report in work.reports):
-        if any(report.ended == STOPPED for report in work.reports):
+        if work.stopped:
             raise Cancelled("the bake was ended before there was anything better")
         words = ", ".join(f"level {r.level}: {r.held_out[0]:.2f} dB" for r in work.reports)
         raise NoGainError(
@@ -194,9 +212,9 @@ def _concluded(work: _Work, frames: tuple[int, int], seconds: float) -> Baked:
         "levels": [
             {
                 "level": r.level,
-                "psnr_learned": [round(x, 2) for x in r.learned],
+                "psnr_learned": [_rounded(x) for x in r.learned],
                 "psnr_held_out": [round(x, 2) for x in r.held_out],
-                "psnr_held_out_without_patterns": round(r.without_patterns, 2),
+                "psnr_held_out_without_patterns": _rounded(r.without_patterns),
                 "kept": r.kept,
                 "ended": r.ended,
             }
@@ -206,7 +224,11 @@ def _concluded(work: _Work, frames: tuple[int, int], seconds: float) -> Baked:
         "seconds": round(seconds, 1),
     }
     avatar = replace(_telling(work.avatar), provenance={**work.avatar.provenance, "baked": told})
-    return Baked(avatar, tuple(reports), frames, seconds)
+    return Baked(avatar, tuple(reports), frames, seconds, work.stopped)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
 
 
 def _telling(avatar: Avatar) -> Avatar:
@@ -229,6 +251,30 @@ def _checked(avatar: Avatar, levels: Sequence[int] | None, frames: int, patterns
     if not LEAST <= frames <= 2000 or not 0 <= patterns <= MAX_PATTERNS:
         raise LookalikeError(f"{frames} frames, {patterns} patterns", f"choose {LEAST} to 2000 frames, 0 to {MAX_PATTERNS} patterns")
     return chosen
+
+
+def _check_numbers(frames: int, steps: int, size: int, seed: int) -> None:
+    """Raises LookalikeError where a number is out of range, or the pictures would not fit in memory."""
+    if not 1 <= steps <= MAX_STEPS:
+        raise LookalikeError(f"{steps} steps", f"choose 1 to {MAX_STEPS} steps")
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise LookalikeError(f"pictures of {size} pixels a side", f"choose a size of {MIN_SIZE} to {MAX_SIZE}")
+    if not 0 <= seed <= MAX_SEED:
+        raise LookalikeError(f"seed {seed}", f"choose a seed of 0 to {MAX_SEED}")
+    if frames * size**2 > MAX_PIXELS:
+        fitting = MAX_PIXELS // size**2
+        raise LookalikeError(
+            f"{frames} frames of {size} x {size} pixels do not fit in memory", f"choose at most {fitting} frames, or a smaller size"
+        )
+
+
+def _merged(avatar: Avatar) -> Avatar:
+    """Enabled adapters are part of what is baked: merged, the provenance tells of them. The others are left behind."""
+    merged = avatar
+    for adapter in avatar.adapters:
+        if adapter.enabled:
+            merged = merge(merged, adapter.name)
+    return replace(merged, lods=avatar.lods, adapters=(), base=())
 
 
 class _Part:

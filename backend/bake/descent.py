@@ -60,7 +60,7 @@ class Descent:
     Attributes:
         patterns: most patterns of colour.
         mixing: [K, C] of a level that was done before, to keep; None finds it.
-        verdicts: held-out PSNR by step; losses: of each step; ended: why.
+        verdicts: held-out PSNR by step; losses: of each step; ended: why. done: share of the level.
         best: what held-out frames liked most; at first the level as it was.
     """
 
@@ -71,6 +71,7 @@ class Descent:
     verdicts: list[tuple[int, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     ended: str = ""
+    done: float = 0.0
 
     def __post_init__(self) -> None:
         level = self.level
@@ -94,7 +95,7 @@ class Descent:
         return self.best
 
     def _judged(self, unknowns: Unknowns, colors: Colors, step: int) -> State:
-        score = self.level.held_out(unknowns, colors)
+        score = self.level.held_out(unknowns, colors, lambda: self.report(self.done, "held-out frames"))
         self.verdicts.append((step, score))
         return State(score, unknowns.copy(), colors.copy())
 
@@ -150,7 +151,8 @@ class Descent:
     def _spread(self, unknowns: Unknowns, colors: Colors, done: float) -> list[tuple[Tensor, Tensor]]:
         told = []
         for i in range(self.level.count):
-            self.report(done + SWEEP_SHARE * i / self.level.count, "colours")
+            self.done = done + SWEEP_SHARE * i / self.level.count
+            self.report(self.done, "colours")
             told.append(self.level.spread(i, unknowns, colors))
         return told
 
@@ -164,7 +166,8 @@ class Descent:
         order, pause, waited = turns(level.count), max(1, steps // VERDICTS), 0
         before = SWEEP_SHARE * (SWEEPS + 1)
         for step in span:
-            self.report(before + (1 - before) * step / steps, f"step {step} of {steps}")
+            self.done = before + (1 - before) * step / steps
+            self.report(self.done, f"step {step} of {steps}")
             loss = self._loss(next(order), unknowns, colors)
             value = float(loss.detach())
             if not math.isfinite(value):

@@ -6,7 +6,7 @@ Geometry is bounded as in the photometric refinement, whose splats these are; co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,8 +26,6 @@ from .shots import Shot
 
 SEEN = 0.05
 """Pixels that a splat must fill over all frames to be changed."""
-VERDICTS, PATIENCE = 12, 4
-"""Verdicts in a level's steps, and how many without a new best end it."""
 KEPT_BYTES = 1 << 30
 """Posed splats are kept up to this, and posed anew beyond."""
 
@@ -39,6 +37,7 @@ class BakedLevel:
         learned, held: shots to learn from and for the verdict.
         controls: names of the C controls.
         shoulders: whether these may change too; with the first level that is baked they do, as all levels share them.
+        ask: called before each picture that is looked at in the beginning; may raise to end it.
     """
 
     def __init__(
@@ -50,6 +49,7 @@ class BakedLevel:
         controls: tuple[str, ...],
         shoulders: bool,
         device: str,
+        ask: Callable[[], None] = lambda: None,
     ) -> None:
         self.avatar, self.level, self.controls, self.device = avatar, level, controls, torch.device(device)
         self.head = len(avatar.lods[level])
@@ -69,7 +69,10 @@ class BakedLevel:
         self.cloud = self._cloud(may)
         self.rgb = torch.tensor(self.cloud.rest.rgb, device=self.device)
         plain = Colors.zero(len(may), torch.zeros(1, len(controls), device=self.device))
-        shown = torch.stack([self.spread(i, self.zero(), plain)[1] for i in range(self.count)]).sum(0)
+        shown = torch.zeros(len(may), device=self.device)
+        for i in range(self.count):
+            ask()
+            shown += self.spread(i, self.zero(), plain)[1]
         self.free = may * (shown.cpu().numpy() > SEEN)
         self.cloud, self._posed = self._cloud(self.free), {}
         self.movable = torch.tensor(self.free, device=self.device)[:, None]
@@ -115,11 +118,12 @@ class BakedLevel:
         share = gradient[:, 3]
         return gradient[:, :3] / share.clamp_min(1e-3)[:, None], share
 
-    def held_out(self, unknowns: Unknowns, colors: Colors) -> float:
-        """PSNR, dB, over the pixels of the held-out pictures that count."""
+    def held_out(self, unknowns: Unknowns, colors: Colors, ask: Callable[[], None]) -> float:
+        """PSNR, dB, over the pixels of the held-out pictures that count. `ask` is called before each, and may raise to end it."""
         error, count = 0.0, 0.0
         with torch.no_grad():
             for index in range(self.count, len(self.pictures)):
+                ask()
                 image, _ = self.draw(index, unknowns, colors)
                 seen = self.seen[index]
                 error += float((((image.clamp(0, 1) - seen.image) ** 2).sum(2) * seen.weight).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -70,11 +70,15 @@ def reduced(picture: F32, camera: Camera, size: int) -> tuple[F32, Camera]:
     return np.ascontiguousarray(small, np.float32), Camera(camera.world_to_camera, intrinsics, width, height)
 
 
-def psnr(avatar: Avatar, level: int, shots: Sequence[Shot]) -> float:
-    """dB of a level against refined pictures, drawn as `lookalike render` draws it, over the pixels that count."""
+def psnr(avatar: Avatar, level: int, shots: Sequence[Shot], ask: Callable[[], None] = lambda: None) -> float:
+    """dB of a level against refined pictures, drawn as `lookalike render` draws it, over the pixels that count.
+
+    `ask` is called before each picture, and may raise to end it.
+    """
     posable = Posable(avatar, level)
     error, count = 0.0, 0
     for shot in shots:
+        ask()
         drawn = render_splats(posable.pose(shot.frame.expression, shot.frame.pose(avatar.rig)), shot.camera, BLACK)[0]
         difference = (drawn - np.clip(shot.image, 0, 1))[shot.counts].astype(np.float64)
         error, count = error + float((difference**2).sum()), count + difference.size

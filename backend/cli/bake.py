@@ -23,7 +23,7 @@ from .personalize import Interruptible, RemoteWork
 @click.option("--steps", type=click.IntRange(1, 20000), default=300, show_default=True, help="Of each level.")
 @click.option("--patterns", type=click.IntRange(0, 16), default=6, show_default=True, help="Of colour that follows the face; 0 for none.")
 @click.option("--size", type=click.IntRange(32, 1024), default=512, show_default=True, help="Most pixels a side of the pictures.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another plan of views and faces.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another plan of views and faces.")
 @click.option("--backend", "use_backend", is_flag=True, help="Let this user's running backend do it (see: lookalike serve).")
 @json_option
 def bake(
@@ -82,8 +82,11 @@ def _lines(told: dict[str, Any]) -> list[str]:
     frames = told["frames"]
     lines = [f"PSNR, dB, against {frames['learned']} refined frames learned from and {frames['held_out']} held out"]
     for level in told["levels"]:
-        learned, held = (" -> ".join(f"{x:.2f}" for x in level[name]) for name in ("psnr_learned", "psnr_held_out"))
-        plain = f" ({level['psnr_held_out_without_patterns']:.2f} without colours that follow the face)"
+        learned, held = (
+            " -> ".join("not measured" if x is None else f"{x:.2f}" for x in level[name]) for name in ("psnr_learned", "psnr_held_out")
+        )
+        without = level["psnr_held_out_without_patterns"]
+        plain = "" if without is None else f" ({without:.2f} without colours that follow the face)"
         tail = plain if level["kept"] else " (no better: left as it was)"
         lines.append(f"level {level['level']}: learned {learned}, held out {held}{tail}")
     return lines

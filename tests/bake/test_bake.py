@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from backend.bake import bake, plan_frames
-from backend.bake.bake import NoGainError
+from backend.bake.bake import SHOTS_SHARE, NoGainError
 from backend.bake.shots import psnr, take_shots
 from backend.models.interface import Silent
 from backend.personalize.ending import Enough
 from backend.personalize.photometric import STOPPED
+from backend.protocol.adapters import add, difference
+from backend.protocol.avatar import Adapter
 from backend.protocol.avatar_file import decode_avatar, encode_avatar
 from backend.protocol.errors import Cancelled, LookalikeError
 from backend.splats.posed import Posable
@@ -90,12 +92,48 @@ class Impatient(Silent):
 
 def test_ended_early_the_best_so_far_is_kept(avatar, refiner):
     done = bake(refiner, avatar, Impatient("lod 0"), frames=8, steps=4, patterns=1)
-    assert [r.kept for r in done.reports] == [False, True]
-    assert done.reports[0].ended == STOPPED
+    assert [(r.level, r.kept) for r in done.reports] == [(1, True)]  # the other was ended before its first figure
     assert done.stopped
+    half = bake(refiner, avatar, Impatient("lod 0", SHOTS_SHARE + (1 - SHOTS_SHARE) * 0.8), frames=8, steps=40, patterns=1)
+    assert half.reports[0].ended == STOPPED
     np.testing.assert_array_equal(done.avatar.lods[0].sh, avatar.lods[0].sh)
     with pytest.raises(Cancelled):
         bake(refiner, avatar, Impatient("refine"), frames=8, steps=4)
+
+
+class Counting(Silent):
+    """Ends the work at one call for a level; counts the calls and those after it, as every later one is refused too."""
+
+    def __init__(self, stage: str, last: str) -> None:
+        self.stage, self.last, self.seen, self.ended = stage, last, [], 0
+
+    def progress(self, fraction: float, stage: str, text: str = "") -> None:
+        self.seen.append((stage, text))
+        if self.ended or ((stage, text) == (self.stage, self.last) and fraction > 0.7):
+            self.ended += 1
+            raise Enough
+
+
+def test_every_loop_of_a_level_asks_whether_it_shall_end(avatar, refiner):
+    told = Counting("", "")
+    bake(refiner, avatar, told, levels=[1], frames=8, steps=2, patterns=0)
+    words = [text for stage, text in told.seen if stage == "lod 1"]
+    assert words[:8] == ["compare"] * 8  # as it was
+    assert words[8:14] == ["look"] * 6  # which splats the frames to learn from show
+    assert words[14:16] == ["held-out frames"] * 2
+    assert words[-10:] == ["compare"] * 10  # as it is: all, and held-out frames without patterns
+
+
+def test_ended_while_a_done_level_is_measured_it_is_kept_without_the_rest(avatar, refiner):
+    told = Counting("lod 1", "compare")
+    done = bake(refiner, avatar, told, levels=[0, 1], frames=8, steps=4, patterns=1)
+    assert done.stopped
+    assert told.ended == 1  # nothing was begun after that
+    (fine,) = done.reports
+    assert (fine.kept, fine.learned[1], fine.without_patterns) == (True, None, None)
+    assert fine.held_out[1] > fine.held_out[0]
+    assert done.avatar.provenance["baked"]["levels"][0]["psnr_learned"][1] is None
+    np.testing.assert_array_equal(done.avatar.lods[0].sh, avatar.lods[0].sh)
 
 
 def test_impossible_wishes_are_told(avatar, refiner):
@@ -103,6 +141,36 @@ def test_impossible_wishes_are_told(avatar, refiner):
         bake(refiner, avatar, Silent(), levels=[2])
     with pytest.raises(LookalikeError, match="3 frames"):
         bake(refiner, avatar, Silent(), frames=3)
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        ({"steps": 0}, "^0 steps"),
+        ({"size": 0}, "pictures of 0 pixels"),
+        ({"size": -64}, "pictures of -64 pixels"),
+        ({"seed": -1}, "^seed -1"),
+        ({"frames": 2000}, "2000 frames of 512 x 512 pixels do not fit in memory"),
+    ],
+)
+def test_numbers_out_of_range_are_told_before_the_refiner_is_asked(avatar, refiner, wish, told):
+    with pytest.raises(LookalikeError, match=told) as error:
+        bake(refiner, avatar, Impatient("refine"), **wish)
+    assert "choose" in error.value.remedy
+
+
+def test_adapters_that_show_are_baked_in_and_told_of(avatar, refiner):
+    levels = difference(avatar.lods, avatar.lods)
+    for level in levels:
+        level["sh"] = np.full_like(level["sh"], 0.25)
+    adapted = add(add(avatar, Adapter("photos", "photometric", "2026-11-20T00:00:00Z", True, {"steps": 3}, levels)),
+                  Adapter("off", "photometric", "2026-11-20T00:00:00Z", False, {}, levels))  # fmt: skip
+    done = bake(refiner, adapted, Silent(), levels=[0], frames=8, steps=2, patterns=0).avatar
+    assert [entry["name"] for entry in done.provenance["merged"]] == ["photos"]
+    assert done.provenance["merged"][0]["steps"] == 3
+    assert not done.adapters
+    np.testing.assert_array_equal(done.lods[1].sh, adapted.lods[1].sh)
+    assert not np.array_equal(done.lods[1].sh, avatar.lods[1].sh)
 
 
 def test_a_plan_goes_through_every_control_and_holds_other_faces_out(avatar):

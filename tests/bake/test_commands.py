@@ -11,7 +11,10 @@ from PIL import Image
 
 from backend.cli.main import run
 from backend.protocol.avatar import Driver
-from backend.protocol.avatar_file import read_avatar, write_avatar
+from backend.protocol.avatar_file import encode_avatar, read_avatar, write_avatar
+from backend.protocol.errors import LookalikeError
+from backend.protocol.messages import Bake
+from backend.server import pipeline
 from backend.splats import Camera
 from backend.tracking.motion import Motion, write_motion
 
@@ -46,6 +49,21 @@ def test_a_baked_file_says_what_it_gained(folder, capfd):
     assert read_avatar("baked.lookalike").provenance["baked"]["levels"] == told["levels"]
     assert run(["bake", "baked.lookalike", "-o", "again.lookalike"]) == 1
     assert "is baked" in capfd.readouterr().err
+    assert run(["bake", "ada.lookalike", "-o", "b.lookalike", "--seed", "-1"]) != 0
+    told = capfd.readouterr().err
+    assert "--seed" in told
+    assert "bug" not in told
+
+
+def test_the_pipelines_own_bake_serves_a_request(folder, avatar):
+    """What the worker calls: from the file's bytes and the words of the wire to the baked avatar."""
+    wish = Bake((0,), frames=8, steps=6, patterns=1, size=48, seed=3)
+    done = pipeline.bake(encode_avatar(avatar), wish)
+    (told,) = done.provenance["baked"]["levels"]
+    assert told["level"] == 0
+    assert told["psnr_held_out"][1] > told["psnr_held_out"][0] + 1
+    with pytest.raises(LookalikeError, match="pictures of 0 pixels"):
+        pipeline.bake(encode_avatar(avatar), replace(wish, size=0))
 
 
 def test_a_refined_performance_is_a_sequence_with_its_camera(folder, avatar, refiner, capfd):
