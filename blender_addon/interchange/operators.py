@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,11 @@ from .. import api
 from ..operators.base import CANCELLED, FINISHED, RUNNING, FromFiles, OnAvatar, Telling, ToFile, layout_of, there_is_an_avatar
 from ..operators.reporting import reported, reported_event
 from ..translations import said
+from .numbered_files import FileSequence, find_sequences
 from .source import has_source, splat_source
 
 if TYPE_CHECKING:
-    from .numbered_files import FileSequence
-    from .sequences import ImportedSequence
+    from .sequences import ImportedSequence, SequenceOptions
 
 AXES = (
     ("y-down", "Y Down, Viewers", "Half a turn about Z, as SuperSplat and PlayCanvas expect captures"),
@@ -274,14 +274,73 @@ class LOOKALIKE_OT_import_splats(FromFiles, Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from .numbered_files import find_sequences
-
         sequences, single = find_sequences(self.paths()) if self.use_sequence_detection else ([], self.paths())
         for path in single:
             self._import_file(context, path)
+        if sequences and self._asked and not (self.options.is_repeat or self.options.is_repeat_last or context.window is None):
+            self._some_are_in, self._left = bool(single), sequences
+            context.window_manager.modal_handler_add(self)
+            return self._begin(context)
         for sequence in sequences:
             self._import_sequence(context, sequence)
         return FINISHED
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Asked for by a user, who may stop it; scripts go on when all is in."""
+        self._asked = not bpy.app.background
+        return super().invoke(context, event)
+
+    @reported_event
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """At most one file a tick; Esc ends it, and of the sequence under way nothing stays."""
+        if event.type == "ESC":
+            self._stop(context)
+            self.tell("Stopped: {name} was not imported", "WARNING", name=self._left[0].name)
+            return FINISHED if self._some_are_in else CANCELLED
+        if event.type != "TIMER":
+            return RUNNING
+        try:
+            done = next(self._steps)
+        except StopIteration as ended:
+            self._stop(context)
+            self._tell_sequence(self._left[0], ended.value)
+            self._left = self._left[1:]
+            self._some_are_in = True
+            return self._begin(context) if self._left else FINISHED
+        except Exception:
+            self._stop(context)
+            raise
+        context.window_manager.progress_update(done)
+        files = self._left[0]
+        context.workspace.status_text_set(
+            said("Lookalike: {name}, {written} of {count}   |   Esc stops", name=files.name, written=done, count=len(files.files))
+        )
+        return RUNNING
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends it, because another file is opened or the window closes."""
+        if self._left:
+            self._stop(context)
+
+    _asked = False
+    _some_are_in: bool
+    _left: Sequence[FileSequence] = ()
+    _steps: Generator[int, None, object]  # Blender evaluates annotations when it registers the class
+    _timer: bpy.types.Timer
+
+    def _begin(self, context: bpy.types.Context) -> set[str]:
+        from .sequences import import_steps
+
+        self._steps = import_steps(self._left[0], self._options(), wait=False)
+        self._timer = context.window_manager.event_timer_add(0.01, window=context.window)
+        context.window_manager.progress_begin(0, len(self._left[0].files))
+        return RUNNING
+
+    def _stop(self, context: bpy.types.Context) -> None:
+        self._steps.close()
+        context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        context.workspace.status_text_set(None)
 
     def _import_file(self, context: bpy.types.Context, path: Path) -> None:
         from . import import_lam, import_splats
@@ -300,17 +359,20 @@ class LOOKALIKE_OT_import_splats(FromFiles, Operator):
         self.tell("Imported {count} splats from {name}", count=f"{count:,}", name=path.name)
 
     def _import_sequence(self, context: bpy.types.Context, files: FileSequence) -> None:
-        from .sequences import SequenceOptions, import_sequence
+        from .sequences import import_sequence
 
-        start = None if self.use_numbers else self.start
-        options = SequenceOptions(self.axes, self.scale, start, self.fps, self.cyclic, self.memory)
         manager = context.window_manager
         manager.progress_begin(0, len(files.files))
         try:
-            done = import_sequence(files, options, progress=manager.progress_update)
+            done = import_sequence(files, self._options(), progress=manager.progress_update)
         finally:
             manager.progress_end()
         self._tell_sequence(files, done)
+
+    def _options(self) -> SequenceOptions:
+        from .sequences import SequenceOptions
+
+        return SequenceOptions(self.axes, self.scale, None if self.use_numbers else self.start, self.fps, self.cyclic, self.memory)
 
     def _tell_sequence(self, files: FileSequence, done: ImportedSequence) -> None:
         least, most = (f"{count:,}" for count in done.counts)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 
@@ -72,29 +76,78 @@ def import_sequence(
     Raises:
         AvatarFileError: a file is bad, or all together take more memory than allowed; nothing in the scene is changed then.
     """
+    steps = import_steps(files, options, collection)
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as ended:
+            return ended.value
+
+
+def import_steps(
+    files: FileSequence, options: SequenceOptions | None = None, collection: bpy.types.Collection | None = None, wait: bool = True
+) -> Generator[int, None, ImportedSequence]:
+    """As `import_sequence`, step by step: yields how many files are in, and returns what came in. Closed early, it leaves nothing behind.
+
+    Args:
+        wait: for the next file; otherwise a step ends at once where that is still being read.
+    """
     chosen = options or SequenceOptions()
     datas: dict[int, bpy.types.ID] = {}
+    made: list[bpy.types.ID] = []
     memory, counts = 0, []
     try:
-        for done, (number, path) in enumerate(files.files.items(), 1):
-            cloud = scaled(read_cloud(path, chosen.axes), chosen.scale)
-            memory += _bytes(cloud)
-            counts.append(len(cloud.position))
-            _allow(files, chosen.memory, memory, done)
-            datas[number] = cloud_data(path.stem, cloud)
-            progress(done)
-    except AvatarFileError:
-        bpy.data.batch_remove(list(datas.values()))
+        numbers = iter(files.files.items())
+        with closing(_read_ahead(files.files.values(), chosen, wait)) as clouds:
+            for cloud in clouds:
+                if cloud is None:
+                    yield len(datas)
+                    continue
+                number, path = next(numbers)
+                memory += _bytes(cloud)
+                counts.append(len(cloud.position))
+                _allow(files, chosen.memory, memory, len(counts))
+                datas[number] = cloud_data(path.stem, cloud)
+                made.append(datas[number])
+                yield len(datas)
+        obj = cloud_holder(files.name, datas[files.first])
+        made.append(obj)
+        scene = bpy.context.scene
+        per_frame = chosen.fps / (scene.render.fps / scene.render.fps_base) if chosen.fps else 1.0
+        start = float(files.first) if chosen.start is None else chosen.start
+        play_frames(obj, _without_gaps(files, datas), start, per_frame / files.step, chosen.cyclic)
+        place_object(obj, collection)
+        prepare_scenes()
+    except BaseException:
+        bpy.data.batch_remove(made)
         raise
-    obj = cloud_holder(files.name, datas[files.first])
-    scene = bpy.context.scene
-    per_frame = chosen.fps / (scene.render.fps / scene.render.fps_base) if chosen.fps else 1.0
-    start = float(files.first) if chosen.start is None else chosen.start
-    play_frames(obj, _without_gaps(files, datas), start, per_frame / files.step, chosen.cyclic)
-    place_object(obj, collection)
-    prepare_scenes()
     last = start + (files.numbers[-1] - files.first) / per_frame
     return ImportedSequence(obj, len(datas), (min(counts), max(counts)), tuple(files.missing), start, last, memory)
+
+
+def _read_ahead(paths: Iterable[Path], options: SequenceOptions, wait: bool) -> Generator[SplatCloud | None, None, None]:
+    """Every file's splats, one file read ahead in a thread, which never touches bpy; without `wait` also None while one is read."""
+    reader = ThreadPoolExecutor(1, "lookalike-splats")
+    coming: deque[Future[SplatCloud]] = deque()
+    try:
+        for path in paths:
+            coming.append(reader.submit(_read, path, options))
+            if len(coming) > 1:
+                yield from _ready(coming.popleft(), wait)
+        while coming:
+            yield from _ready(coming.popleft(), wait)
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _ready(cloud: Future[SplatCloud], wait: bool) -> Generator[SplatCloud | None, None, None]:
+    while not (wait or cloud.done()):
+        yield None
+    yield cloud.result()
+
+
+def _read(path: Path, options: SequenceOptions) -> SplatCloud:
+    return scaled(read_cloud(path, options.axes), options.scale)
 
 
 def _bytes(cloud: SplatCloud) -> int:

@@ -16,6 +16,7 @@ REPORTS = {
     "{name} is an asset of this file; save it in an asset library's folder": "{name} 已成为此文件的资产；请保存到资产库的文件夹中",
     "Stopped after {written} of {count} files": "已停止：写出 {written} 个，共 {count} 个文件",
     "Lookalike: {name}, {written} of {count}   |   Esc stops": "Lookalike：{name}，{written} / {count}   |   Esc 停止",
+    "Stopped: {name} was not imported": "已停止：未导入 {name}",
     "Wrote {count} files": "已写出 {count} 个文件",
     "Wrote {path}": "已写出 {path}",
     "Imported the avatar {name}": "已导入头像 {name}",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import types
+
 import bpy
 import numpy as np
 import pytest
@@ -107,6 +110,88 @@ def test_bad_sequences_leave_nothing_behind(addon, take):
         choose([take[0], take[1].with_name("take_900000.ply"), take[2]])
     assert len(bpy.data.meshes) == meshes
     assert not bpy.context.scene.objects
+
+
+def test_a_step_never_waits_and_what_is_stopped_leaves_nothing_behind(addon, take, monkeypatch):
+    sequences, files = addon.part("interchange.sequences"), addon.part("interchange.numbered_files").sequence_beside(take[0])
+    allowed, threads, read = threading.Event(), set(), sequences.read_cloud
+
+    def slow(path, axes):
+        threads.add(threading.current_thread())
+        assert allowed.wait(10)
+        return read(path, axes)
+
+    monkeypatch.setattr(sequences, "read_cloud", slow)
+    before = len(bpy.data.meshes), len(bpy.data.objects)
+    steps = sequences.import_steps(files, wait=False)
+    assert [next(steps) for _ in range(5)] == [0] * 5, "the first file is still being read"
+    allowed.set()
+    assert next(count for count in steps if count == 2)
+    steps.close()
+    assert (len(bpy.data.meshes), len(bpy.data.objects)) == before
+    assert len(threads) == 1
+    assert threading.main_thread() not in threads
+
+
+def test_a_failure_after_reading_leaves_nothing_behind(addon, take, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    before = len(bpy.data.meshes), len(bpy.data.objects)
+    monkeypatch.setattr(addon.part("interchange.sequences"), "place_object", fail)
+    with pytest.raises(KeyboardInterrupt):
+        addon.api.import_sequence(take[0])
+    assert (len(bpy.data.meshes), len(bpy.data.objects)) == before
+
+
+class Asked:
+    """What Blender hands to the operator's `modal`: without a window there is no handler, so events come from here."""
+
+    def __init__(self, kind, sequences):
+        self._some_are_in, self._left, self.told = False, sequences, []
+        self.tell = lambda text, level="INFO", **told: self.told.append((level, text.format(**told)))
+        for name in ("_begin", "_stop", "_tell_sequence"):
+            setattr(self, name, types.MethodType(getattr(kind, name), self))
+        manager = types.SimpleNamespace(event_timer_add=lambda *_, **__: 1, event_timer_remove=self.count("removed"))
+        manager.progress_begin, manager.progress_update, manager.progress_end = (lambda *_: None,) * 3
+        workspace = types.SimpleNamespace(status_text_set=lambda text: setattr(self, "status", text))
+        self.context = types.SimpleNamespace(window_manager=manager, workspace=workspace, window=None)
+        self.event = lambda event: kind.modal(self, self.context, types.SimpleNamespace(type=event))
+
+    def count(self, name):
+        setattr(self, name, 0)
+        return lambda *_: setattr(self, name, getattr(self, name) + 1)
+
+    def _options(self):
+        return None
+
+
+@pytest.fixture
+def asked(addon, take):
+    kind = addon.part("interchange.operators").LOOKALIKE_OT_import_splats
+    operator = Asked(kind, [addon.part("interchange.numbered_files").sequence_beside(take[0])])
+    assert operator._begin(operator.context) == {"RUNNING_MODAL"}
+    return operator
+
+
+def test_the_operator_takes_a_file_a_tick(asked):
+    while (ended := asked.event("TIMER")) == {"RUNNING_MODAL"}:
+        assert "take" in asked.status
+        assert not bpy.context.scene.objects
+        assert asked.event("MOUSEMOVE") == {"RUNNING_MODAL"}
+    assert ended == {"FINISHED"}
+    assert [o.name for o in bpy.context.scene.objects] == ["take"]
+    assert asked.told[0][1].startswith("take: 3 files play from frame 1 to 5")
+    assert (asked.removed, asked.status) == (1, None)
+
+
+def test_escape_stops_the_operator(asked):
+    meshes = len(bpy.data.meshes)
+    while "2 of 3" not in (getattr(asked, "status", None) or ""):
+        assert asked.event("TIMER") == {"RUNNING_MODAL"}
+    assert asked.event("ESC") == {"CANCELLED"}
+    assert asked.told == [("WARNING", "Stopped: take was not imported")]
+    assert (len(bpy.data.meshes), len(bpy.context.scene.objects), asked.removed, asked.status) == (meshes, 0, 1, None)
 
 
 def test_detection_can_be_off_and_leaves_single_files_alone(addon, take):
