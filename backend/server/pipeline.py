@@ -76,8 +76,13 @@ def reconstruct(files: Sequence[File], request: Reconstruct, listener: Listener 
     return replace(avatar, provenance=provenance(avatar, request, portraits, doubts(portraits, rig)))
 
 
-def extend(avatar: Avatar, files: Sequence[File], faces: Sequence[int | None], rig: str, listener: Listener | None = None) -> Avatar:
+def extend(
+    avatar: Avatar, files: Sequence[File], faces: Sequence[int | None], rig: str, listener: Listener | None = None, consent: str = ""
+) -> Avatar:
     """An avatar with more photos of its person, where the model that made it can take them without the earlier ones.
+
+    The new photos are compared with each other as `reconstruct` does; the earlier ones are not there to be compared with.
+    `consent` is added to what the avatar's file states already.
 
     Raises:
         LookalikeError: it cannot. ImageError, FaceError, RigError, WeightsError: what the user can mend.
@@ -85,7 +90,9 @@ def extend(avatar: Avatar, files: Sequence[File], faces: Sequence[int | None], r
     """
     from backend.models import model_names, reconstructor
     from backend.models.interface import Extending
+    from backend.personalize.identity import check_portraits, doubts
     from backend.rig import load_rig
+    from backend.tracking import with_landmarks
 
     listener = listener or Silent()
     name = str(avatar.provenance.get("model", ""))
@@ -94,11 +101,14 @@ def extend(avatar: Avatar, files: Sequence[File], faces: Sequence[int | None], r
         message = f"{avatar.name} was made by {name or 'an unknown model'}, which takes no photos afterwards"
         raise LookalikeError(message, "reconstruct it from all its photos, or use one made by ffavatar")
     listener.progress(0.0, "load", rig)
-    head, portraits = load_rig(rig), load_portraits(files, faces, listener)
+    head, portraits = with_landmarks(load_rig(rig), _tracker()), load_portraits(files, faces, listener)
+    check_portraits(portraits)
     grown = model.extend(avatar, portraits, head, _Later(listener, _TRACKING_SHARE))
     told = grown.provenance.get("warnings", [])
     warnings = [w for portrait in portraits for w in portrait.warnings] + (told if isinstance(told, list) else [])
-    return replace(grown, provenance={**grown.provenance, "warnings": warnings})
+    stated = [str(avatar.provenance.get("consent", "not stated")), consent or "not stated for the added photos"]
+    facts = {"warnings": [*warnings, *doubts(portraits, head)], "consent": ". ".join(stated)}
+    return replace(grown, provenance={**grown.provenance, **facts})
 
 
 def load_portraits(files: Sequence[File], faces: Sequence[int | None], listener: Listener) -> list[Portrait]:

@@ -9,8 +9,11 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
+from backend import models
+from backend.cli.main import run
 from backend.models import reconstructor
 from backend.models.ffavatar import FFAvatar, FFAvatarNetwork, FFConfig, load_network
 from backend.models.ffavatar import network as ff_network
@@ -22,7 +25,7 @@ from backend.models.ffavatar.sitting import TOKENS
 from backend.models.interface import Silent
 from backend.models.networks import METRE
 from backend.models.omg.sampling import project
-from backend.protocol.avatar_file import decode_avatar, encode_avatar
+from backend.protocol.avatar_file import decode_avatar, encode_avatar, read_avatar, write_avatar
 from backend.protocol.errors import FaceError, RigError, WeightsError
 from backend.rig import builtin_head, pose_vertices
 from backend.rig.rig import Rig
@@ -164,7 +167,7 @@ def test_weights_round_trip_and_are_checked(tmp_path):
         huge = network.config.tensor
         huge[5] = layers
         write(path, network, sizes=huge)
-        with pytest.raises(WeightsError, match="sizes is damaged.*layers"):
+        with pytest.raises(WeightsError, match=r"sizes is damaged.*layers"):
             load_network(path, RIG)
     save_file({"head_base": torch.zeros(5023, 256)}, path)
     with pytest.raises(WeightsError, match="sizes is missing"):
@@ -301,3 +304,23 @@ def _crop(portrait):
     from backend.models.ffavatar.photo import Crop
 
     return Crop.of(portrait)
+
+
+def test_extend_as_it_is_typed_checks_the_photos_and_states_consent(portraits, weights, tmp_path, monkeypatch):
+    """The command itself, on the tiny network: a photo is added; two people's photos are refused where ArcFace tells."""
+    monkeypatch.setattr(models, "reconstructor", lambda name: FFAvatar(weights, "cpu"))
+    one = FFAvatar(weights, "cpu").reconstruct(portraits[:1], builtin_head(), Silent())
+    write_avatar(tmp_path / "a.lookalike", replace(one, provenance=one.provenance | {"consent": "Ada, 2026"}))
+    for i in (1, 2):
+        Image.fromarray((portraits[1].image[:, i:] * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
+    target = tmp_path / "b.lookalike"
+    assert run(["extend", str(tmp_path / "a.lookalike"), str(tmp_path / "1.png"), "-o", str(target), "--consent", "Ada, film X"]) == 0
+    grown = read_avatar(target)
+    assert [s["name"] for s in cast(list, grown.provenance["sources"])] == ["a.png", "1.png"]
+    assert len(grown.drivers) == 2
+    assert grown.provenance["consent"] == "Ada, 2026. Ada, film X"
+    vectors = iter(np.eye(2))
+    monkeypatch.setattr("backend.personalize.measures.arcface_embedding", lambda: lambda image: next(vectors))
+    files = [str(tmp_path / f"{i}.png") for i in (1, 2)]
+    assert run(["extend", str(tmp_path / "a.lookalike"), *files, "-o", str(tmp_path / "c.lookalike")]) == 1
+    assert not (tmp_path / "c.lookalike").exists()
