@@ -33,7 +33,9 @@ def export_motion(avatar: bpy.types.Collection, path: str | Path, first: int | N
     keys = expression_keys(avatar)
     if not keys:
         raise AvatarFileError(f"{avatar.name}: has lost its rig", "undo the deletion or import it again")
-    target = Path(path).with_suffix(SUFFIX)
+    target = Path(path)
+    if target.suffix.lower() != SUFFIX:  # shot.010 keeps its number
+        target = target.with_name(target.name + SUFFIX)
     names, joints = tuple(key.name for key in keys), tuple(json.loads(avatar.lookalike.joints))
     values, poses = [], []
     before = scene.frame_current, scene.frame_subframe

@@ -69,12 +69,18 @@ def sequence_beside(path: Path) -> FileSequence:
         AvatarFileError: its name has no number at the end, there is no other one, or as `find_sequences`.
     """
     match = _NUMBERED.match(path.stem)
-    beside = path.parent.glob(f"*{path.suffix}") if match is not None and path.parent.is_dir() else ()
-    found, _ = find_sequences(beside)
+    beside = path.parent.iterdir() if match is not None and path.parent.is_dir() else ()
+    found, _ = find_sequences(other for other in beside if match is not None and _alike(match[1], path, other))
     for sequence in found:
         if path in sequence.files.values():
             return sequence
     raise AvatarFileError(f"{path.name}: is not one of several numbered files", "name them as name_0001.ply, name_0002.ply")
+
+
+def _alike(stem: str, path: Path, other: Path) -> bool:
+    """Whether a file beside is numbered as `path` is, whose name without number is `stem`: only these can refuse its sequence."""
+    match = _NUMBERED.match(other.stem)
+    return match is not None and match[1] == stem and other.suffix == path.suffix
 
 
 def _sequence(stem: str, files: list[tuple[int, Path]]) -> FileSequence:

@@ -29,6 +29,7 @@ ERRORS = {
     "wait for it": "请等待",
     "There is no photo to create an avatar from": "没有可用于创建头像的照片",
     "add one": "请添加一张",
+    "cannot be read": "无法读取",
     "there is no such file": "没有这个文件",
     "choose the photo again": "请重新选择照片",
     "The backend is not running": "后端没有运行",

@@ -195,6 +195,13 @@ def test_a_performance_goes_out_and_comes_in_again(addon, lookalike, avatar, tmp
         addon.export_motion(tmp_path / "none.motion", avatar.collection, 5, 4)
 
 
+def test_a_take_with_a_number_keeps_its_name(addon, avatar, tmp_path):
+    (tmp_path / "shot.motion").write_bytes(b"another take")
+    assert addon.export_motion(tmp_path / "shot.010", avatar.collection, 1, 2).name == "shot.010.motion"
+    assert addon.export_motion(tmp_path / "b.MOTION", avatar.collection, 1, 2).name == "b.MOTION"
+    assert (tmp_path / "shot.motion").read_bytes() == b"another take"
+
+
 def test_operators_do_it_too(addon, lookalike, avatar, sequence, tmp_path):
     import bpy
 
