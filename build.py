@@ -420,11 +420,24 @@ def bpy_lane(pytest_arguments: list[str]) -> None:
         say(f"extension in {environment.name}")
         inner = environment not in (environments[0], environments[-1])
         try:
-            pytest(python_in(environment), ["tests/blender", *(("-m", "not oldest_and_newest") if inner else ())], pytest_arguments)
+            pytest(
+                python_in(environment),
+                ["tests/blender"],
+                without_marked("oldest_and_newest", pytest_arguments) if inner else pytest_arguments,
+            )
         except StepError as error:
             failed.append(f"{environment.name}: {error}")
     if failed:
         raise StepError("; ".join(failed))
+
+
+def without_marked(mark: str, arguments: list[str]) -> list[str]:
+    """pytest's arguments without the tests of a mark; of several -m pytest hears only the last, so the user's own is combined."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", action="append", default=[])
+    own, others = parser.parse_known_args(arguments)
+    chosen = [f"({own.m[-1]})"] if own.m and own.m[-1].strip() else []
+    return [*others, "-m", " and ".join([*chosen, f"not {mark}"])]
 
 
 def pytest(python: Path, paths: list[str], arguments: list[str]) -> None:
