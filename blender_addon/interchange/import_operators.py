@@ -15,9 +15,9 @@ from ..operators.base import CANCELLED, FINISHED, RUNNING, FromFiles, layout_of
 from ..operators.reporting import reported, reported_event
 from ..translations import said
 from .export_operators import AXES
-from .numbered_files import FileSequence, find_sequences
 
 if TYPE_CHECKING:
+    from .numbered_files import FileSequence
     from .sequences import ImportedSequence, SequenceOptions
 
 
@@ -80,6 +80,8 @@ class LOOKALIKE_OT_import_splats(FromFiles, Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from .numbered_files import find_sequences  # with it safetensors, which registering must not load
+
         sequences, single = find_sequences(self.paths()) if self.use_sequence_detection else ([], self.paths())
         for path in single:
             self._import_file(context, path)
@@ -130,7 +132,7 @@ class LOOKALIKE_OT_import_splats(FromFiles, Operator):
 
     _asked = False
     _some_are_in: bool
-    _left: Sequence[FileSequence] = ()
+    _left: Sequence = ()  # of FileSequence; Blender evaluates the annotations of a class, so it cannot be named here
     _steps: Generator[int, None, object]  # Blender evaluates annotations when it registers the class
     _timer: bpy.types.Timer
 
