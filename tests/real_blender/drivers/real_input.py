@@ -30,7 +30,13 @@ def steps() -> Steps:
     findings["avatars"] = [c.name for c in bpy.data.collections if c.lookalike.is_avatar]
     yield from dropped("sequence", *(SHARE / f"take_{number:04d}.ply" for number in (1, 2)))
     yield from typed("g")
-    findings["sequence"] = [o.name for o in bpy.data.objects if "Lookalike Sequence" in o.modifiers]
+    found, waited = [], 0.0
+    while not found and waited < PATIENCE:  # a user's import reads on while Blender goes on drawing
+        yield 0.2
+        waited += 0.2
+        found = [o.name for o in bpy.data.objects if "Lookalike Sequence" in o.modifiers]
+    screenshot("sequence")
+    findings["sequence"] = found
     for name in findings["sequence"]:
         bpy.data.objects.remove(bpy.data.objects[name])
     yield from animation()
