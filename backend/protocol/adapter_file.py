@@ -22,7 +22,6 @@ from .avatar import Adapter, SplatArrays
 from .avatar_file import MAX_BYTES, MAX_HEADER_BYTES, write_atomically
 from .errors import AvatarFileError
 
-ADAPTER_SUFFIX = ".safetensors"
 ADAPTER_FORMAT = 1
 _KEY = "lookalike_adapter"
 

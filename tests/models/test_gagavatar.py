@@ -35,7 +35,7 @@ from backend.models.networks import (
     opencv_camera,
     to_pytorch3d,
 )
-from backend.parity import camera, face_model, fill, noise_image
+from backend.parity import camera, fill, noise_image
 from backend.protocol.avatar import Driver
 from backend.protocol.avatar_file import decode_avatar, encode_avatar
 from backend.protocol.errors import RigError, WeightsError
@@ -46,6 +46,7 @@ from backend.splats.posed import Posable
 from backend.tracking import load_image
 from backend.tracking.fit import Fit
 from backend.tracking.portrait import Face, Portrait
+from tests.made_up_flame import made_up_flame
 
 KEYS = 597
 KEYS_DIGEST = "5ffdfe5c1124ad7bdad5b6035f4b178d2a9e634cb3c16e9789bc6d9e7156f972"
@@ -77,17 +78,7 @@ def network() -> GAGAvatarNetwork:
 
 @pytest.fixture(scope="module")
 def rig() -> Rig:
-    """A made-up face model with FLAME's counts, whose expressions leave the back of the head alone, as FLAME's do."""
-    model = face_model(SALT)
-    front = np.clip(model["v_template"][:, 2] / 0.03, 0, 1)[:, None, None]
-    model["shapedirs"][..., 300:] *= front
-    return Rig(
-        template=model["v_template"], faces=model["f"].astype(np.int32), shape_basis=model["shapedirs"][..., :300],
-        expression_basis=np.ascontiguousarray(model["shapedirs"][..., 300:].transpose(2, 0, 1)),
-        expression_names=tuple(f"expr{i:03d}" for i in range(100)), joint_regressor=model["J_regressor"],
-        joint_names=("root", "neck", "jaw", "eye_left", "eye_right"), parents=np.array([-1, 0, 1, 1, 1], np.int32),
-        weights=model["weights"], rig_id="made-up", licence="none", pose_basis=model["posedirs"],
-    )  # fmt: skip
+    return made_up_flame(SALT)
 
 
 @pytest.fixture(scope="module")

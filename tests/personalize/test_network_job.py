@@ -14,7 +14,7 @@ from backend.models.gagavatar import GAGAvatar
 from backend.models.gagavatar.network import GAGAvatarNetwork
 from backend.models.interface import Silent
 from backend.models.networks import DinoBase, DinoV2
-from backend.parity import face_model, fill, noise_image
+from backend.parity import fill, noise_image
 from backend.personalize import network_job
 from backend.personalize.adapt import AdaptSettings
 from backend.personalize.job import METHODS, Wish, personalize
@@ -23,9 +23,9 @@ from backend.protocol.avatar import Driver
 from backend.protocol.avatar_file import decode_avatar, encode_avatar
 from backend.protocol.errors import FaceError, LookalikeError, RigError, WeightsError
 from backend.rig import builtin_head
-from backend.rig.rig import Rig
 from backend.tracking.fit import Fit, Placed
 from backend.tracking.portrait import Face, Portrait
+from tests.made_up_flame import made_up_flame
 
 SALT = b"network job"
 FILES = [("me.png", b"one"), ("side.png", b"two"), ("up.png", b"three")]
@@ -49,16 +49,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def rig():
-    model = face_model(SALT)
-    front = np.clip(model["v_template"][:, 2] / 0.03, 0, 1)[:, None, None]
-    model["shapedirs"][..., 300:] *= front
-    return Rig(
-        template=model["v_template"], faces=model["f"].astype(np.int32), shape_basis=model["shapedirs"][..., :300],
-        expression_basis=np.ascontiguousarray(model["shapedirs"][..., 300:].transpose(2, 0, 1)),
-        expression_names=tuple(f"expr{i:03d}" for i in range(100)), joint_regressor=model["J_regressor"],
-        joint_names=("root", "neck", "jaw", "eye_left", "eye_right"), parents=np.array([-1, 0, 1, 1, 1], np.int32),
-        weights=model["weights"], rig_id="made-up", licence="none", pose_basis=model["posedirs"],
-    )  # fmt: skip
+    return made_up_flame(SALT)
 
 
 def driver() -> Driver:
